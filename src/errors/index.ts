@@ -1,0 +1,1 @@
+export { Failure, type FailureKind, type FailureDetails, codeOf, kindOf, textOf, wrap } from './failure.ts';

@@ -1,0 +1,1 @@
+export { type AtomicWriteOptions, writeFileAtomic } from './atomic.ts';
