@@ -33,7 +33,10 @@ try {
     banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
   });
   // Chunks first, entries last: whoever starts meanwhile finds either the old program or the whole new one.
-  const files = readdirSync(staging).sort((a, b) => Number(b.startsWith('chunk-')) - Number(a.startsWith('chunk-')) || Number(a.startsWith('main')) - Number(b.startsWith('main')));
+  const files = readdirSync(staging).sort(
+    (a, b) =>
+      Number(b.startsWith('chunk-')) - Number(a.startsWith('chunk-')) || Number(a.startsWith('main')) - Number(b.startsWith('main')),
+  );
   for (const file of files) renameSync(join(staging, file), join(out, file));
 } finally {
   rmSync(staging, { recursive: true, force: true });

@@ -1,0 +1,2 @@
+export { type RunOptions, type RunResult, exitFailure, run, runOk } from './run.ts';
+export { workerUrl } from './worker.ts';
