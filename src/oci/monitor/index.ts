@@ -1,0 +1,8 @@
+export {
+  type MonitorSettings,
+  type MonitoredCreate,
+  type MonitoredProcess,
+  type ProcessIdentity,
+  createUnderMonitor,
+  monitorArguments,
+} from './conmon.ts';

@@ -1,0 +1,38 @@
+/** What a runtime handler of `[crio.runtime.runtimes.NAME]` comes down to once its defaults are filled in [K1]. */
+export interface RuntimeHandler {
+  readonly name: string;
+  /** Absolute path of the OCI runtime. */
+  readonly path: string;
+  /** Its state directory (`--root`). */
+  readonly root: string;
+  readonly type: 'oci' | 'vm' | 'pod';
+  /** `key=value` words for the monitor and the runtime. */
+  readonly monitorEnv: readonly string[];
+  readonly monitorPath: string;
+  /** Seconds that creating a container may take [K12]. */
+  readonly createTimeout: number;
+  /** Bytes [K11]. */
+  readonly minMemory: bigint;
+  readonly noSyncLog: boolean;
+  readonly privilegedWithoutHostDevices: boolean;
+  readonly allowedAnnotations: readonly string[];
+  readonly defaultAnnotations: ReadonlyMap<string, string>;
+  /** Path of a seccomp profile, or empty. */
+  readonly seccompProfile: string;
+  readonly features: RuntimeFeatures;
+}
+
+/** From `<runtime> features` [K17, K18]; a runtime without that command has none. */
+export interface RuntimeFeatures {
+  readonly ociVersionMax: string | undefined;
+  readonly recursiveReadOnly: boolean;
+  readonly idmapMounts: boolean;
+  readonly userNamespaces: boolean;
+}
+
+export const NO_FEATURES: RuntimeFeatures = {
+  ociVersionMax: undefined,
+  recursiveReadOnly: false,
+  idmapMounts: false,
+  userNamespaces: false,
+};

@@ -1,0 +1,3 @@
+export { parseFeatures, probeFeatures } from './features.ts';
+export { NO_FEATURES, type RuntimeFeatures, type RuntimeHandler } from './handler.ts';
+export { OciRuntime, runtimeEnvironment } from './runtime.ts';

@@ -1,0 +1,107 @@
+import { Failure } from '../../errors/index.ts';
+import { type RunResult, launch, run } from '../../process/index.ts';
+import type { RuntimeHandler } from './handler.ts';
+
+/** A runtime command that has not ended by then is killed: CRI-O waits for ever [K60], which blocks the container (p06). */
+const COMMAND_TIMEOUT_MS = 4 * 60 * 1000;
+
+/**
+ * One OCI runtime binary with its root: the commands that change a container or tell what nothing else tells.
+ * Signals and liveness of runc's and crun's containers never come through here (design: pidfd and start time).
+ */
+export class OciRuntime {
+  readonly handler: RuntimeHandler;
+  readonly #prefix: readonly [string, ...string[]];
+
+  constructor(handler: RuntimeHandler, systemdCgroup: boolean) {
+    this.handler = handler;
+    this.#prefix = [handler.path, '--root', handler.root, ...(systemdCgroup ? ['--systemd-cgroup'] : [])];
+  }
+
+  /** [K51] */
+  async start(id: string): Promise<void> {
+    await this.#command(['start', id]);
+  }
+
+  /** [K52] A container that is not running any more is a `NotFound` failure. */
+  async kill(id: string, signal: string, options: { readonly all?: boolean } = {}): Promise<void> {
+    await this.#command(['kill', ...(options.all === true ? ['-a'] : []), id, signal]);
+  }
+
+  /** [K53, K62] Deleting what the runtime does not know is success. */
+  async delete(id: string): Promise<void> {
+    try {
+      await this.#command(['delete', '--force', id]);
+    } catch (error) {
+      if (!(error instanceof Failure && error.kind === 'NotFound')) throw error;
+    }
+  }
+
+  /** [K54] `status` and `pid` as the runtime sees them. */
+  async state(id: string): Promise<{ readonly status: string; readonly pid: number }> {
+    const { stdout } = await this.#command(['state', id]);
+    const parsed: unknown = JSON.parse(stdout.toString('utf8'));
+    if (parsed === null || typeof parsed !== 'object') throw new Failure('Unknown', `${this.handler.path} state ${id}: no JSON object`);
+    const { status, pid } = parsed as { status?: unknown; pid?: unknown };
+    return { status: typeof status === 'string' ? status : '', pid: typeof pid === 'number' ? pid : 0 };
+  }
+
+  /** [K55] */
+  async pause(id: string): Promise<void> {
+    await this.#command(['pause', id]);
+  }
+
+  async resume(id: string): Promise<void> {
+    await this.#command(['resume', id]);
+  }
+
+  /** [K56] OCI `linux.resources` as JSON. */
+  async update(id: string, resources: string): Promise<void> {
+    await this.#command(['update', '--resources', '-', id], resources);
+  }
+
+  /** Starts a process in a container; the runtime stays its parent, its exit code is the command's (128+n for signal n). */
+  async exec(id: string, processFile: string, pidFile: string): ReturnType<typeof launch> {
+    const argv = [this.handler.path, '--root', this.handler.root, 'exec', '--process', processFile, '--pid-file', pidFile, id] as const;
+    return await launch([...argv], { env: runtimeEnvironment(this.handler), stdin: 'none' });
+  }
+
+  async #command(args: readonly string[], stdin?: string): Promise<RunResult> {
+    const argv: [string, ...string[]] = [...this.#prefix, ...args];
+    const result = await run(argv, {
+      env: runtimeEnvironment(this.handler),
+      timeoutMs: COMMAND_TIMEOUT_MS,
+      ...(stdin === undefined ? {} : { stdin }),
+    });
+    if (result.code === 0) return result;
+    throw commandFailure(argv, result);
+  }
+}
+
+/** Environment of runtime and monitor [K32, K59]: nothing else of the daemon's is handed on. */
+export function runtimeEnvironment(handler: RuntimeHandler): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const word of handler.monitorEnv) {
+    const at = word.indexOf('=');
+    if (at > 0) env[word.slice(0, at)] = word.slice(at + 1);
+  }
+  env['CRI_O_EXTERNAL'] = '1';
+  for (const name of ['XDG_RUNTIME_DIR', 'PATH']) {
+    const value = process.env[name];
+    if (value !== undefined) env[name] = value;
+  }
+  return env;
+}
+
+/** What the runtimes print for a container or process that has gone [K61]: the one place that must read a text, for they have no codes. */
+const GONE =
+  /no such process|container not running|invalid process|does not exist|is not running|error opening file .*status.*: No such file/i;
+
+function commandFailure(argv: readonly string[], result: RunResult): Failure {
+  const gone = GONE.test(result.stderr);
+  const why = gone ? 'container process not found' : result.signal === null ? `exit status ${result.code}` : `signal: ${result.signal}`;
+  return new Failure(
+    gone ? 'NotFound' : 'Unknown',
+    `\`${argv.join(' ')}\` failed: ${result.stderr.trim()} ${result.stdout.toString('utf8').trim()}: ${why}`,
+  );
+}
