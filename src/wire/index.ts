@@ -1,0 +1,3 @@
+export * from './generated.ts';
+export { type Answer, type Codec, type EnumNumber, type MessageInput, type Method, encodeAnswer, encodeRepeatedEntry } from './codec.ts';
+export { type Json, toJson } from './json.ts';
