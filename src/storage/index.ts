@@ -1,0 +1,16 @@
+export type {
+  BigDataItem,
+  ContainerRecord,
+  IdMapping,
+  ImageRecord,
+  Json,
+  JsonObject,
+  LayerContent,
+  LayerRecord,
+  LayerToCommit,
+  MountRequest,
+  NewContainer,
+  NewImage,
+  RawJson,
+  StagedLayer,
+} from './types.ts';
