@@ -1,3 +1,44 @@
 export { MS, type MountInfo, mount, parseMountInfo, readMounts, readMountsSync, unmountIfMounted, unmountLazily } from './mount.ts';
 export { type ProcessStat, isAlive, processStat, signalProcess } from './processes.ts';
 export { NAMESPACE_KINDS, type NamespaceKind, NamespaceMaker, type NamespaceRequest } from './namespaces.ts';
+export { OwnedFd } from './fd.ts';
+export {
+  AT,
+  E,
+  type FileStat,
+  type FileTime,
+  O,
+  type Path,
+  RESOLVE,
+  S,
+  chmodFd,
+  chmodPathFd,
+  chownAt,
+  linkAt,
+  makeDevice,
+  mkdirAt,
+  mknodAt,
+  openAt,
+  openAt2,
+  orThrow,
+  readLinkAt,
+  renameAt,
+  setTimesAt,
+  setTimesFd,
+  showPath,
+  statAt,
+  statOrThrow,
+  symlinkAt,
+  unlinkAt,
+} from './files.ts';
+export { getXattr, listXattr, removeXattr, setXattr, setXattrAt, setXattrFd } from './xattr.ts';
+export {
+  type Owner,
+  type WriteInRoot,
+  mkdirAllInRoot,
+  openInRoot,
+  openRoot,
+  readFileInRoot,
+  tryOpenInRoot,
+  writeFileInRoot,
+} from './inroot.ts';
