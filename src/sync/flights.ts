@@ -10,7 +10,7 @@ export class Flights<K, T> {
     let flight = this.#flights.get(key);
     if (flight === undefined) {
       const stop = new AbortController();
-      const result = work(stop.signal).finally(() => this.#flights.delete(key));
+      const result = work(stop.signal).finally(() => this.#forget(key, stop));
       result.catch(() => {});
       this.#flights.set(key, (flight = { result, stop, waiting: 0 }));
     }
@@ -19,8 +19,16 @@ export class Flights<K, T> {
     try {
       return await orAborted(mine.result, signal);
     } finally {
-      if (--mine.waiting === 0) mine.stop.abort();
+      if (--mine.waiting === 0) {
+        // Whoever comes now starts anew instead of joining work that is being stopped.
+        this.#forget(key, mine.stop);
+        mine.stop.abort();
+      }
     }
+  }
+
+  #forget(key: K, stop: AbortController): void {
+    if (this.#flights.get(key)?.stop === stop) this.#flights.delete(key);
   }
 }
 
