@@ -1,0 +1,80 @@
+#!/bin/sh
+# install.sh [run|test|bench]: brings what is missing, and is quick when nothing is. Needs root, Debian 12 and npm.
+#   run    npm packages, and what CRI-O itself needs, from apt: runtimes, conmon, CNI plugins, nftables
+#   test   + tools of the tests. A package that would start a service or conflict with what a user has is never
+#            installed: it is unpacked below $CRIO_TEST_CACHE/tools (default /var/cache/crio-ts-test)
+#   bench  + containerd, unpacked likewise
+set -eu
+root=$(dirname "$(dirname "$(readlink -f "$0")")")
+cache=${CRIO_TEST_CACHE:-/var/cache/crio-ts-test}
+what=${1:-test}
+
+say() { printf 'install: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# Several may run at once (CI beside a person): the second waits for the first and then finds nothing to do.
+mkdir -p "$cache" 2>/dev/null || die "cannot create $cache: run as root, or point CRIO_TEST_CACHE at a directory of yours"
+exec 9> "$cache/install.lock"
+flock 9
+
+# --- npm: the lock file that was installed last is kept as a stamp
+stamp=$root/node_modules/.installed-package-lock.json
+if ! cmp -s "$root/package-lock.json" "$stamp"; then
+  command -v npm > /dev/null || die "npm is missing: install Node.js (20 or newer) with npm, then try again"
+  say "npm ci"
+  (cd "$root" && npm ci --no-audit --no-fund --loglevel=error) >&2
+  cp "$root/package-lock.json" "$stamp"
+fi
+
+# --- apt
+# command or file that tells that a package is there : package
+needs='/usr/sbin/runc:runc /usr/bin/crun:crun /usr/bin/conmon:conmon /usr/lib/cni/bridge:containernetworking-plugins
+/usr/sbin/nft:nftables /usr/sbin/iptables:iptables /usr/sbin/ip:iproute2 /usr/bin/nsenter:util-linux
+/etc/ssl/certs/ca-certificates.crt:ca-certificates'
+unpacked='tini busybox docker-registry'
+case $what in
+  run) unpacked='' ;;
+  test) ;;
+  bench) unpacked="$unpacked containerd" ;;
+  *) sed -n 2,7p "$0" >&2; exit 2 ;;
+esac
+
+missing=''
+for pair in $needs; do [ -e "${pair%%:*}" ] || missing="$missing ${pair##*:}"; done
+wanted=''
+for package in $unpacked; do [ -e "$cache/tools/.$package" ] || wanted="$wanted $package"; done
+[ -n "$missing$wanted" ] || exit 0
+
+command -v apt-get > /dev/null || die "missing:$missing$wanted, and there is no apt-get: install them by hand"
+[ "$(id -u)" = 0 ] || die "missing:$missing$wanted: run as root once, so that apt can bring them"
+
+# A package list that is absent or too old shows as a failed try: update once, then try again.
+updated=''
+with_lists() {
+  "$@" && return
+  [ -z "$updated" ] || return 1
+  updated=1
+  say "apt-get update"
+  apt-get update -qq >&2
+  "$@"
+}
+
+install_packages() {
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing > "$cache/apt.log" 2>&1
+}
+if [ -n "$missing" ]; then
+  say "apt-get install$missing"
+  with_lists install_packages || { cat "$cache/apt.log" >&2; die "apt-get install$missing failed"; }
+fi
+
+unpack_package() {
+  (
+    rm -rf "$cache/unpack" && mkdir -p "$cache/unpack" "$cache/tools" && cd "$cache/unpack"
+    apt-get download -qq "$1" && dpkg-deb -x ./*.deb "$cache/tools" && touch "$cache/tools/.$1"
+  ) > "$cache/apt.log" 2>&1
+}
+for package in $wanted; do
+  say "unpacking $package into $cache/tools"
+  with_lists unpack_package "$package" || { cat "$cache/apt.log" >&2; die "cannot download the Debian package $package"; }
+done
+rm -rf "$cache/unpack"
