@@ -1,0 +1,51 @@
+import { existsSync, globSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { runOk } from '../../src/process/index.ts';
+
+const SUITE = 'trixie';
+/** podman ≥ 4.4 and its friends: Debian 12's are too old to share a live store (docs/reference/cri-o-ondisk.md §8). */
+const PACKAGES = ['podman', 'skopeo', 'crun', 'runc', 'ca-certificates', 'fuse-overlayfs'] as const;
+const BUILD_TIMEOUT_MS = 10 * 60_000;
+
+/**
+ * A root directory of a newer Debian with podman and skopeo, built once a machine into
+ * `$CRIO_TEST_CACHE` (default /var/cache/crio-ts-test). Two callers at once build it once: the second waits.
+ * The root is shared: never write into it; enter it with an overlay or bind mounts of your own
+ * (`enterNewerDebian` in test/node does) in a private mount namespace.
+ */
+export async function newerDebianRoot(): Promise<string> {
+  const cache = process.env['CRIO_TEST_CACHE'] ?? '/var/cache/crio-ts-test';
+  mkdirSync(cache, { recursive: true });
+  const root = join(cache, `${SUITE}-podman`);
+  if (existsSync(root)) return root;
+  const lock = `${root}.lock`;
+  const building = `${root}.building`;
+  // flock(1) holds the lock while the script runs; the rename makes the finished root visible in one step.
+  const script = 'root=$1 building=$2; shift 2; [ -d "$root" ] || { rm -rf "$building" && "$@" && mv "$building" "$root"; }';
+  const bootstrap = ['mmdebstrap', '--variant=apt', `--include=${PACKAGES.join(',')}`, SUITE, building, debianMirror()];
+  await runOk(['flock', lock, 'sh', '-c', script, 'sh', root, building, ...bootstrap], {
+    timeoutMs: BUILD_TIMEOUT_MS,
+    env: { PATH: process.env['PATH'] ?? '', ...proxyEnvironment() },
+  });
+  return root;
+}
+
+/** The mirror this machine is configured with: the first URI of apt's sources that serves Debian itself. */
+function debianMirror(): string {
+  const files = ['/etc/apt/sources.list', ...globSync('/etc/apt/sources.list.d/*')].filter((file) => existsSync(file));
+  for (const file of files) {
+    const text = readFileSync(file, 'utf8');
+    const uri = /^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(\S+)/m.exec(text)?.[1];
+    if (uri !== undefined && !uri.includes('security')) return uri;
+  }
+  return 'http://deb.debian.org/debian';
+}
+
+function proxyEnvironment(): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const name of ['http_proxy', 'https_proxy', 'no_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY']) {
+    const value = process.env[name];
+    if (value !== undefined) found[name] = value;
+  }
+  return found;
+}
