@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { Failure } from '../../errors/index.ts';
 import { type RunResult, launch, run } from '../../process/index.ts';
 import type { RuntimeHandler } from './handler.ts';
@@ -11,10 +12,13 @@ const COMMAND_TIMEOUT_MS = 4 * 60 * 1000;
  */
 export class OciRuntime {
   readonly handler: RuntimeHandler;
+  /** runc's and crun's containers are processes of this kernel: signals and liveness need no runtime. */
+  readonly signalsDirectly: boolean;
   readonly #prefix: readonly [string, ...string[]];
 
   constructor(handler: RuntimeHandler, systemdCgroup: boolean) {
     this.handler = handler;
+    this.signalsDirectly = /^(runc|crun)/.test(basename(handler.path));
     this.#prefix = [handler.path, '--root', handler.root, ...(systemdCgroup ? ['--systemd-cgroup'] : [])];
   }
 

@@ -1,0 +1,17 @@
+import type { Logger } from '../log/index.ts';
+import type { Store } from '../storage/index.ts';
+import type { Container } from './container.ts';
+import type { ContainerRegistry } from './registry.ts';
+
+export type ContainerEvent = 'created' | 'started' | 'stopped' | 'deleted';
+
+/** What every verb of a container works with: built once by the daemon, handed to each verb. */
+export interface ContainerContext {
+  readonly store: Store;
+  readonly registry: ContainerRegistry;
+  /** conmon leaves `<id>` there when a container has ended. */
+  readonly exitsDir: string;
+  readonly log: Logger;
+  /** Told after the fact; must not throw. */
+  readonly onEvent: (event: ContainerEvent, container: Container) => void;
+}

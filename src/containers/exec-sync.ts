@@ -1,0 +1,115 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { Failure, codeOf, textOf } from '../errors/index.ts';
+import { encodeSpec } from '../oci/spec/index.ts';
+import type { Child } from '../process/index.ts';
+import type { Container } from './container.ts';
+import { describeDeadInit, initIsAlive } from './liveness.ts';
+
+/** Bytes of both streams together that are kept [E13]. */
+const OUTPUT_LIMIT = 16 * 1024 * 1024;
+
+export interface ExecResult {
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+  /** 128+n for a signal; −1 when the time was up [E8]. */
+  readonly exitCode: number;
+}
+
+/**
+ * ExecSync [E1–E14]: runs a command in the container as its user with its environment, and answers its exit code and
+ * output byte for byte. Seconds ≤ 0 mean no limit; when the time is up the whole process group is killed and the answer is
+ * exit code −1 with stderr `command timed out`. The runtime is the command's parent: no monitor process, no log file between.
+ */
+export async function execSync(container: Container, command: readonly string[], timeoutSeconds: number): Promise<ExecResult> {
+  if (!initIsAlive(container)) throw new Failure('NotFound', `container is not created or running: ${describeDeadInit(container)}`);
+  if (command.length === 0) throw new Failure('InvalidArgument', 'exec command cannot be empty');
+  if (container.beingKilled) throw commandError('cannot start exec: container is being killed');
+  const directory = await mkdtemp(join(tmpdir(), 'exec-process-'));
+  try {
+    const processFile = join(directory, 'process.json');
+    const pidFile = join(directory, 'pidfile');
+    const terminal = false; // A terminal of its own for a single answer would only merge and rewrite the bytes.
+    await writeFile(processFile, encodeSpec({ ...container.facts.spec.process, terminal, args: [...command] }), { mode: 0o644 });
+    return await collect(await container.facts.runtime.exec(container.id, processFile, pidFile), pidFile, timeoutSeconds, container.facts.tty);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function collect(child: Child, pidFile: string, timeoutSeconds: number, merge: boolean): Promise<ExecResult> {
+  let room = OUTPUT_LIMIT;
+  const keep = (chunks: Buffer[]) => (chunk: Buffer) => {
+    if (room > 0) chunks.push(chunk.subarray(0, room));
+    room -= chunk.length;
+  };
+  const stdout: Buffer[] = [];
+  const stderr: Buffer[] = merge ? stdout : [];
+  child.stdout.on('data', keep(stdout));
+  child.stderr.on('data', keep(stderr));
+  let timedOut = false;
+  const timer = timeoutSeconds > 0 ? setTimeout(() => void ((timedOut = true), killCommand(child, pidFile)), timeoutSeconds * 1000) : undefined;
+  const exit = await child.exited;
+  clearTimeout(timer);
+  if (timedOut) {
+    release(child);
+    return { stdout: Buffer.alloc(0), stderr: Buffer.from('command timed out'), exitCode: -1 };
+  }
+  await Promise.all([drained(child.stdout), drained(child.stderr)]);
+  release(child);
+  if ((await pidOf(pidFile)) === undefined) throw commandError(Buffer.concat(stderr).toString('utf8').trim());
+  return { stdout: Buffer.concat(stdout), stderr: merge ? Buffer.alloc(0) : Buffer.concat(stderr), exitCode: exit.code ?? -1 };
+}
+
+/** The runtime waits for the command: with the command's group dead it ends by itself; without a PID yet it is killed. */
+async function killCommand(child: Child, pidFile: string): Promise<void> {
+  const pid = await pidOf(pidFile);
+  if (pid === undefined) {
+    child.kill('SIGKILL');
+    return;
+  }
+  for (const target of [-pid, pid]) {
+    try {
+      process.kill(target, 'SIGKILL');
+    } catch (error) {
+      if (codeOf(error) !== 'ESRCH') throw error;
+    }
+  }
+}
+
+/** The runtime writes the file when the command has started; there is none if it could not be. */
+async function pidOf(pidFile: string): Promise<number | undefined> {
+  try {
+    const pid = Number(await readFile(pidFile, 'utf8'));
+    return Number.isSafeInteger(pid) && pid > 1 ? pid : undefined;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * What the command wrote is in the pipe once it has ended, but a process that it left behind may hold the pipe
+ * open for ever: read until the stream ends or a turn of the event loop brought nothing.
+ */
+async function drained(stream: Readable): Promise<void> {
+  let ended = stream.readableEnded || stream.destroyed;
+  let seen = 0;
+  stream.on('data', () => seen++);
+  stream.once('close', () => (ended = true));
+  stream.once('end', () => (ended = true));
+  for (let quiet = 0, before = 0; !ended && quiet < 3; quiet = seen === before ? quiet + 1 : 0, before = seen) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+function release(child: Child): void {
+  child.stdout.destroy();
+  child.stderr.destroy();
+}
+
+function commandError(message: string): Failure {
+  return new Failure('Unknown', `command error: ${textOf(message)}, stdout: , stderr: , exit code -1`);
+}

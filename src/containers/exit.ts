@@ -1,0 +1,88 @@
+import { readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Nanoseconds, nowNs } from '../clock/index.ts';
+import { codeOf, textOf } from '../errors/index.ts';
+import type { Container } from './container.ts';
+import type { ContainerContext } from './context.ts';
+import { initIsAlive } from './liveness.ts';
+import { isLive, startedAt } from './state.ts';
+
+/** How long a dead container's exit file is waited for: conmon drains the container's output first [D167]. */
+const EXIT_FILE_TRIES_MS = [0, 20, 100, 400, 1000, 2200];
+
+export interface ExitRecord {
+  readonly exitCode: number;
+  readonly finishedAt: Nanoseconds;
+}
+
+/** conmon's `exit` in the persistent directory: decimal code; its ctime is the finish time [D169]. */
+export async function readExitRecord(container: Container): Promise<ExitRecord | undefined> {
+  const path = join(container.facts.directory, 'exit');
+  try {
+    const [text, info] = await Promise.all([readFile(path, 'utf8'), stat(path, { bigint: true })]);
+    if (!/^-?\d+$/.test(text)) return undefined; // conmon renames it into place: anything else is not its work.
+    return { exitCode: Number(text), finishedAt: info.ctimeNs };
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Takes the end of a container's process into its state: exit code, finish time, OOM; unmounts the root file
+ * system; drops the file in the exits directory [D149, D172]. Does nothing while the process lives or when the end is known.
+ * Without conmon's record (it was killed) the code is 255, as CRI-O reports [D167].
+ */
+export async function takeExit(ctx: ContainerContext, container: Container): Promise<void> {
+  using _ = await container.lock.acquire();
+  if (container.removed || !isLive(container.state) || initIsAlive(container)) return;
+  const record = (await awaitExitRecord(container)) ?? { exitCode: 255, finishedAt: nowNs() };
+  await container.become({
+    status: 'stopped',
+    startedAt: startedAt(container.state),
+    finishedAt: record.finishedAt,
+    exitCode: record.exitCode,
+    oomKilled: await exists(join(container.facts.runDirectory, 'oom')),
+    seccompKilled: false,
+    error: '',
+  });
+  await cleanUpAfterExit(ctx, container);
+  ctx.onEvent('stopped', container);
+}
+
+async function awaitExitRecord(container: Container): Promise<ExitRecord | undefined> {
+  for (const pause of EXIT_FILE_TRIES_MS) {
+    if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
+    const record = await readExitRecord(container);
+    if (record !== undefined) return record;
+  }
+  return undefined;
+}
+
+async function cleanUpAfterExit(ctx: ContainerContext, container: Container): Promise<void> {
+  const { id, runtime } = container.facts;
+  if (sharesHostPids(container)) {
+    // Its children did not die with it, as they do with the init of a PID namespace [D171].
+    await runtime.kill(id, '9', { all: true }).catch((error) => ctx.log.debug(`Killing what container ${id} left behind: ${textOf(error)}`));
+  }
+  try {
+    await ctx.store.unmountContainer(id, true);
+  } catch (error) {
+    ctx.log.error(`Failed to unmount the root file system of container ${id}: ${textOf(error)}`);
+  }
+  await rm(join(ctx.exitsDir, id), { force: true });
+}
+
+function sharesHostPids(container: Container): boolean {
+  return !container.facts.spec.linux.namespaces.some((namespace) => namespace.type === 'pid');
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}

@@ -1,0 +1,15 @@
+export { Container, type ContainerFacts, type PodOfContainer } from './container.ts';
+export type { ContainerContext, ContainerEvent } from './context.ts';
+export { Creations, type Progress } from './creations.ts';
+export { type ExecResult, execSync } from './exec-sync.ts';
+export { takeExit } from './exit.ts';
+export { ExitWatcher } from './exit-watcher.ts';
+export { IdIndex } from './index-by-id.ts';
+export { initIsAlive, monitorIsAlive } from './liveness.ts';
+export { containerName, infraName, podName } from './names.ts';
+export { ContainerRegistry } from './registry.ts';
+export { removeContainer } from './remove.ts';
+export { startContainer } from './start.ts';
+export { type ContainerState, isLive, startedAt } from './state.ts';
+export { type SavedState, decodeStateFile, encodeStateFile } from './state-file.ts';
+export { stopContainer } from './stop.ts';

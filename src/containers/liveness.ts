@@ -1,0 +1,19 @@
+import { isAlive } from '../linux/index.ts';
+import type { Container } from './container.ts';
+
+/** Whether the container's init is this very process and lives [D146]. */
+export function initIsAlive(container: Container): boolean {
+  const { init } = container;
+  return init !== undefined && init.startTime !== '' && isAlive(init.pid, init.startTime);
+}
+
+/** Why it is not, in CRI-O's words. */
+export function describeDeadInit(container: Container): string {
+  const why = container.init === undefined ? 'container PID not initialized' : 'container process not found';
+  return `checking if PID of ${container.id} is running failed: ${why}`;
+}
+
+export function monitorIsAlive(container: Container): boolean {
+  const { monitor } = container;
+  return monitor !== undefined && monitor.startTime !== '' && isAlive(monitor.pid, monitor.startTime);
+}

@@ -1,0 +1,50 @@
+import { Failure } from '../errors/index.ts';
+import type { Container } from './container.ts';
+import { IdIndex } from './index-by-id.ts';
+
+/** All containers that have been created, by id and by name. */
+export class ContainerRegistry {
+  readonly #byId = new IdIndex<Container>();
+  readonly #byName = new Map<string, Container>();
+
+  add(container: Container): void {
+    this.#byId.add(container);
+    this.#byName.set(container.facts.name, container);
+  }
+
+  delete(container: Container): void {
+    this.#byId.delete(container.id);
+    if (this.#byName.get(container.facts.name) === container) this.#byName.delete(container.facts.name);
+  }
+
+  get(id: string): Container | undefined {
+    return this.#byId.get(id);
+  }
+
+  named(name: string): Container | undefined {
+    return this.#byName.get(name);
+  }
+
+  list(): Container[] {
+    return this.#byId.list();
+  }
+
+  /** The container whose id starts so; NotFound with the texts of [D9, D10]. */
+  find(prefix: string): Container {
+    if (prefix === '') throw new Failure('NotFound', 'container ID should not be empty', { code: 'EMPTY_ID' });
+    const found = this.#byId.find(prefix);
+    if ('item' in found) return found.item;
+    const why = found.matches === 0 ? 'ID does not exist' : `Multiple IDs found with provided prefix: ${found.first.id}`;
+    throw new Failure('NotFound', `container with ID starting with ${prefix} not found: ${why}`, { code: found.matches === 0 ? 'NO_SUCH_ID' : 'AMBIGUOUS_ID' });
+  }
+
+  /** As `find`, undefined where nothing matches; ambiguous and empty still fail [D136, D151]. */
+  findIfAny(prefix: string): Container | undefined {
+    try {
+      return this.find(prefix);
+    } catch (error) {
+      if (error instanceof Failure && error.code === 'NO_SUCH_ID') return undefined;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,30 @@
+import { nowNs } from '../clock/index.ts';
+import { Failure, textOf, wrap } from '../errors/index.ts';
+import type { Container } from './container.ts';
+import type { ContainerContext } from './context.ts';
+import { removeContainer } from './remove.ts';
+
+/**
+ * StartContainer [D131–D134]. A failed start removes the container completely.
+ */
+export async function startContainer(ctx: ContainerContext, container: Container): Promise<void> {
+  const { id, runtime } = container.facts;
+  try {
+    using _ = await container.lock.acquire();
+    if (container.state.status !== 'created' || container.removed) {
+      throw new Failure('FailedPrecondition', `container ${id} is not in created state: ${container.state.status}`);
+    }
+    try {
+      await runtime.start(id);
+    } catch (error) {
+      throw wrap(`failed to start container ${id}`, error);
+    }
+    await container.become({ status: 'running', startedAt: nowNs() });
+  } catch (error) {
+    if (!(error instanceof Failure && error.kind === 'FailedPrecondition')) {
+      await removeContainer(ctx, container).catch((cleanup) => ctx.log.error(`Removing container ${id} after its start failed: ${textOf(cleanup)}`));
+    }
+    throw error;
+  }
+  ctx.onEvent('started', container);
+}

@@ -1,0 +1,48 @@
+import type { ContainerContext, Creations } from '../containers/index.ts';
+import type { HostFacts, SpecSettings } from '../oci/spec/index.ts';
+import type { ImageService } from '../images/index.ts';
+import type { NamespaceMaker } from '../linux/index.ts';
+import type { Logger } from '../log/index.ts';
+import type { NetworkService } from '../network/index.ts';
+import type { MonitorSettings } from '../oci/monitor/index.ts';
+import type { RuntimeTable } from '../oci/runtime/index.ts';
+import type { SeccompResolver } from '../security/index.ts';
+import type { Store } from '../storage/index.ts';
+import type { SandboxId } from '../ids/index.ts';
+import type { SandboxRegistry } from './registry.ts';
+import type { Sandbox } from './sandbox.ts';
+
+export interface PodSettings {
+  /** Pods without a log directory of their own log below it [D44]. */
+  readonly logDir: string;
+  /** Pins lie in its `netns`, `ipcns`, `utsns` [D64]. */
+  readonly namespacesDir: string;
+  readonly pauseImage: string;
+  readonly pauseCommand: string;
+  readonly dropInfraCtr: boolean;
+  /** `default_sysctls`, `key=value`. */
+  readonly defaultSysctls: readonly string[];
+  readonly cgroupManager: 'systemd' | 'cgroupfs';
+}
+
+export type PodEvent = 'started' | 'stopped' | 'deleted';
+
+/** What every verb of a pod works with: built once by the daemon. */
+export interface PodContext {
+  readonly settings: PodSettings;
+  readonly specSettings: SpecSettings;
+  readonly monitorSettings: MonitorSettings;
+  readonly host: HostFacts;
+  readonly store: Store;
+  readonly images: ImageService;
+  readonly network: NetworkService;
+  readonly namespaces: NamespaceMaker;
+  readonly runtimes: RuntimeTable;
+  readonly seccomp: SeccompResolver;
+  readonly containers: ContainerContext;
+  readonly registry: SandboxRegistry;
+  readonly creations: Creations<SandboxId>;
+  readonly log: Logger;
+  /** Told after the fact; must not throw. */
+  readonly onEvent: (event: PodEvent, sandbox: Sandbox) => void;
+}

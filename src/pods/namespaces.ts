@@ -1,0 +1,74 @@
+import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { posix } from 'node:path';
+import { Failure, textOf, wrap } from '../errors/index.ts';
+import { NAMESPACE_KINDS, type NamespaceKind, unmountIfMounted } from '../linux/index.ts';
+import type { CniResult } from '../network/index.ts';
+import { planSysctls } from '../oci/spec/index.ts';
+import type { UndoStack } from '../sync/index.ts';
+import type { PodContext } from './context.ts';
+import type { SandboxPlan } from './plan.ts';
+
+export type Pins = Readonly<Record<NamespaceKind, string>>;
+
+/** `<namespaces_dir>/<kind>ns`, one uuid per pod [D64]. */
+export function pinDirectory(namespacesDir: string, kind: NamespaceKind): string {
+  return posix.join(namespacesDir, `${kind}ns`);
+}
+
+/** Makes and pins the pod's namespaces with its sysctls in them; a sysctl that may not be set is skipped with a warning [D60–D65]. */
+export async function pinNamespaces(ctx: PodContext, plan: SandboxPlan, undo: UndoStack): Promise<{ pins: Pins; sysctls: ReadonlyMap<string, string> }> {
+  const host = plan.hostNamespaces;
+  const { sysctls, warnings } = planSysctls(ctx.settings.defaultSysctls, plan.config.linux?.sysctls ?? new Map(), {
+    hostNetwork: host.includes('net'),
+    hostIpc: host.includes('ipc'),
+  });
+  for (const warning of warnings) ctx.log.warn(`Pod ${plan.name}: ${warning}`);
+  const uuid = randomUUID();
+  const pin = (kind: NamespaceKind) => posix.join(pinDirectory(ctx.settings.namespacesDir, kind), uuid);
+  const pins: Pins = { ipc: pin('ipc'), net: pin('net'), uts: pin('uts') };
+  try {
+    await ctx.namespaces.create({ pins, host, sysctls: [...sysctls] });
+  } catch (error) {
+    throw wrap(`failed to pin namespaces [${NAMESPACE_KINDS.join(' ')}]`, error);
+  }
+  undo.push(`remove namespaces ${uuid}`, () => removePins(pins));
+  return { pins, sysctls };
+}
+
+/** Unmounts and deletes pin files; what is gone already is success [D99]. */
+export async function removePins(pins: Readonly<Partial<Record<NamespaceKind, string>>>): Promise<void> {
+  const errors: string[] = [];
+  for (const path of Object.values(pins)) {
+    try {
+      unmountIfMounted(path);
+      await rm(path, { force: true });
+    } catch (error) {
+      errors.push(textOf(error));
+    }
+  }
+  if (errors.length === 0) return;
+  throw new Failure('Unknown', `unable to remove managed namespaces: removing namespaces encountered the following errors [${errors.join(' ')}]`);
+}
+
+export async function attachNetwork(
+  ctx: PodContext,
+  plan: SandboxPlan,
+  netnsPath: string,
+  undo: UndoStack,
+): Promise<{ ips: readonly string[]; result: CniResult }> {
+  const { id, metadata, annotations, portMappings } = plan;
+  const pod = {
+    id,
+    name: metadata.name,
+    namespace: metadata.namespace,
+    uid: metadata.uid,
+    netnsPath,
+    cgroupParent: plan.config.linux?.cgroupParent ?? '',
+    annotations,
+    portMappings,
+  };
+  const { result, ips } = await ctx.network.attach(pod);
+  undo.push(`detach ${id} from the network`, () => ctx.network.detach(pod));
+  return { ips, result };
+}

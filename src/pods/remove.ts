@@ -1,0 +1,47 @@
+import { removeContainer, stopContainer } from '../containers/index.ts';
+import { wrap } from '../errors/index.ts';
+import { removeInfraCgroup } from '../resources/index.ts';
+import type { PodContext } from './context.ts';
+import { removePins } from './namespaces.ts';
+import type { Sandbox } from './sandbox.ts';
+import { gracePeriods, releaseShm, stopNetwork } from './stop.ts';
+
+/** RemovePodSandbox [D105–D109]: a running pod is stopped and removed with its containers. Repeatable after a failure in the middle. */
+export async function removeSandbox(ctx: PodContext, sandbox: Sandbox, secondsLeft?: number): Promise<void> {
+  using _ = await sandbox.lock.acquire();
+  if (sandbox.removed) return;
+  sandbox.stopped = true;
+  await sandbox.admission.drained();
+  const grace = gracePeriods(secondsLeft);
+  await Promise.all(
+    [...sandbox.containers].map(async (container) => {
+      await removeContainer(ctx.containers, container, grace.containers);
+      sandbox.containers.delete(container);
+    }),
+  );
+  await removeInfra(ctx, sandbox, grace.infra);
+  try {
+    await stopNetwork(ctx, sandbox);
+  } catch (error) {
+    throw wrap('stop pod network', error);
+  }
+  await removePins(sandbox.facts.pins);
+  await releaseShm(sandbox);
+  await ctx.store.deleteContainer(sandbox.id);
+  sandbox.removed = true;
+  ctx.registry.delete(sandbox);
+  ctx.onEvent('deleted', sandbox);
+  ctx.log.info(`Removed pod sandbox: ${sandbox.id}`);
+}
+
+async function removeInfra(ctx: PodContext, sandbox: Sandbox, grace: number): Promise<void> {
+  const { infra } = sandbox;
+  if (infra === undefined) {
+    removeInfraCgroup(sandbox.facts.cgroupsPath, ctx.settings.cgroupManager);
+    return;
+  }
+  await stopContainer(ctx.containers, infra, grace);
+  await sandbox.facts.runtime.delete(sandbox.id);
+  infra.removed = true;
+  ctx.containers.registry.delete(infra);
+}

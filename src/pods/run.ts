@@ -1,0 +1,111 @@
+import { hostname as nodeName } from 'node:os';
+import { textOf } from '../errors/index.ts';
+import type { SandboxId } from '../ids/index.ts';
+import type { PodSandboxConfig } from '../oci/spec/index.ts';
+import { UndoStack } from '../sync/index.ts';
+import type { Progress } from '../containers/index.ts';
+import type { PodContext } from './context.ts';
+import { startInfra, writeSpoofedState } from './infra.ts';
+import { attachNetwork, pinNamespaces } from './namespaces.ts';
+import { type SandboxPlan, planSandbox, requestedMetadata } from './plan.ts';
+import { Sandbox, type SandboxFacts } from './sandbox.ts';
+import { buildSpec, saveSpec } from './spec.ts';
+import { type SandboxStorage, prepareStorage } from './storage.ts';
+import { makeInfraCgroup } from '../resources/index.ts';
+
+/**
+ * RunPodSandbox [D31–D82]. A pod of that name that exists already is the answer [D18]; one that is being made is waited for;
+ * a client that leaves finds the finished pod with its next try. A failure leaves nothing behind.
+ */
+export async function runSandbox(
+  ctx: PodContext,
+  request: { readonly config: PodSandboxConfig | undefined; readonly runtimeHandler: string },
+  signal?: AbortSignal,
+): Promise<SandboxId> {
+  const { config, name } = requestedMetadata(request.config);
+  const existing = ctx.registry.named(name);
+  if (existing !== undefined) return existing.id;
+  return await ctx.creations.join(name, (progress) => create(ctx, config, request.runtimeHandler, progress), signal);
+}
+
+async function create(ctx: PodContext, config: PodSandboxConfig, runtimeHandler: string, progress: Progress): Promise<SandboxId> {
+  progress.enter('sandbox creating');
+  const runtime = ctx.runtimes.get(runtimeHandler);
+  const plan = planSandbox(config, runtimeHandler, runtime, { nodeName: nodeName(), ...ctx.settings });
+  if (!plan.hostNetwork) await ctx.network.whenReady();
+  progress.enter('sandbox network ready');
+  const undo = new UndoStack(ctx.log);
+  try {
+    const sandbox = await build(ctx, plan, undo, progress);
+    undo.release();
+    ctx.registry.add(sandbox);
+    ctx.onEvent('started', sandbox);
+    ctx.log.info(`Ran pod sandbox ${plan.id} with infra container: ${plan.metadata.namespace}/${plan.metadata.name}/POD`);
+    return plan.id;
+  } catch (error) {
+    ctx.log.warn(`Pod ${plan.metadata.namespace}/${plan.metadata.name} failed at stage "${progress.stage}", undoing: ${textOf(error)}`);
+    await undo.run();
+    throw error;
+  }
+}
+
+/** Storage beside network: the two long parts need nothing of each other. */
+async function build(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progress: Progress): Promise<Sandbox> {
+  progress.enter('sandbox storage creation');
+  const [storage, network] = await both(prepareStorage(ctx, plan, undo), connect(ctx, plan, undo, progress));
+  progress.enter('sandbox spec configuration');
+  const { spec, cgroupsPath, warnings } = buildSpec(ctx, plan, storage, network);
+  for (const warning of warnings) ctx.log.warn(`Pod ${plan.name}: ${warning}`);
+  await saveSpec(spec, storage);
+  const sandbox = new Sandbox(factsOf(plan, storage, network.pins, spec, cgroupsPath), { ips: network.ips, cniResult: network.result });
+  progress.enter('sandbox container runtime creation');
+  if (plan.dropInfra) {
+    undo.push(`remove cgroup of ${plan.id}`, makeInfraCgroup(cgroupsPath, ctx.settings.cgroupManager));
+    await writeSpoofedState(storage.runDirectory, plan.createdAt);
+  } else {
+    sandbox.infra = await startInfra(ctx, plan, storage, spec, sandbox, undo);
+  }
+  return sandbox;
+}
+
+export interface Connection {
+  readonly pins: Readonly<Record<'net' | 'ipc' | 'uts', string>>;
+  readonly sysctls: ReadonlyMap<string, string>;
+  readonly ips: readonly string[];
+  readonly result: Sandbox['cniResult'];
+}
+
+async function connect(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progress: Progress): Promise<Connection> {
+  progress.enter('sandbox namespace creation');
+  const { pins, sysctls } = await pinNamespaces(ctx, plan, undo);
+  progress.enter('sandbox network creation');
+  const attached = plan.hostNetwork ? { ips: [], result: undefined } : await attachNetwork(ctx, plan, pins.net, undo);
+  return { pins, sysctls, ...attached };
+}
+
+/** Waits for both, so that whatever either made is on the undo stack before it runs; the first error wins. */
+async function both<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([a, b]);
+  return [await a, await b];
+}
+
+function factsOf(
+  plan: SandboxPlan,
+  storage: SandboxStorage,
+  pins: Connection['pins'],
+  spec: SandboxFacts['spec'],
+  cgroupsPath: string,
+): SandboxFacts {
+  const { id, name, infraName, metadata, labels, annotations, createdAt, hostname, namespaceOptions } = plan;
+  const { hostNetwork, privileged, portMappings, logDirectory, runtimeHandler, runtime } = plan;
+  return {
+    ...{ id, name, infraName, metadata, labels, annotations, createdAt, hostname, namespaceOptions },
+    ...{ hostNetwork, privileged, portMappings, logDirectory, runtimeHandler, runtime, pins, spec, cgroupsPath },
+    cgroupParent: plan.config.linux?.cgroupParent ?? '',
+    resolvPath: storage.resolvPath,
+    hostnamePath: storage.hostnamePath,
+    shmPath: storage.shmPath,
+    directory: storage.directory,
+    runDirectory: storage.runDirectory,
+  };
+}

@@ -1,0 +1,76 @@
+import { stopContainer } from '../containers/index.ts';
+import { Failure, textOf } from '../errors/index.ts';
+import { removePins } from './namespaces.ts';
+import type { PodContext } from './context.ts';
+import type { Sandbox } from './sandbox.ts';
+import { removeShm } from './storage.ts';
+
+/** Seconds for the containers when the request has no deadline [D96]. */
+const DEFAULT_GRACE_SECONDS = 10;
+
+/** Grace periods of a pod's containers and of its infra container, from the seconds left to the request [D96]. */
+export function gracePeriods(secondsLeft: number | undefined): { readonly containers: number; readonly infra: number } {
+  const total = secondsLeft === undefined ? DEFAULT_GRACE_SECONDS : Math.max(0, Math.floor(secondsLeft));
+  return { containers: total < 2 ? total / 2 : total - 1, infra: total };
+}
+
+/**
+ * StopPodSandbox [D94–D104]: containers, infra container, network, namespaces, /dev/shm. Repeatable: each call goes on where
+ * an earlier one failed, the network is tried again until it succeeded once. Containers end before their network does,
+ * so that what they say on TERM still gets out (CRI-O takes the network away first; docs/parity.md).
+ */
+export async function stopSandbox(ctx: PodContext, sandbox: Sandbox, secondsLeft?: number): Promise<void> {
+  using _ = await sandbox.lock.acquire();
+  if (sandbox.stopped && sandbox.networkStopped) return;
+  const wasStopped = sandbox.stopped;
+  sandbox.stopped = true; // No new containers from here on; the marker on disk follows when all has ended.
+  await sandbox.admission.drained();
+  try {
+    const grace = gracePeriods(secondsLeft);
+    await stopContainers(ctx, sandbox, grace.containers);
+    if (sandbox.infra !== undefined) await stopInfra(ctx, sandbox, grace.infra);
+    await stopNetwork(ctx, sandbox);
+    await removePins(sandbox.facts.pins);
+    await releaseShm(sandbox);
+  } catch (error) {
+    sandbox.stopped = wasStopped;
+    throw error;
+  }
+  await sandbox.markStopped();
+  if (!wasStopped) ctx.onEvent('stopped', sandbox);
+  ctx.log.info(`Stopped pod sandbox: ${sandbox.id}`);
+}
+
+async function stopContainers(ctx: PodContext, sandbox: Sandbox, grace: number): Promise<void> {
+  const results = await Promise.allSettled(
+    [...sandbox.containers].map(async (container) => {
+      try {
+        await stopContainer(ctx.containers, container, grace);
+      } catch (error) {
+        throw new Failure('Unknown', `stop containers in parallel: failed to stop container ${container.id}: ${textOf(error)}`, { cause: error });
+      }
+    }),
+  );
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+}
+
+async function stopInfra(ctx: PodContext, sandbox: Sandbox, grace: number): Promise<void> {
+  if (sandbox.infra === undefined) return;
+  try {
+    await stopContainer(ctx.containers, sandbox.infra, grace);
+  } catch (error) {
+    throw new Failure('Unknown', `failed to stop infra container for pod sandbox ${sandbox.id}: ${textOf(error)}`, { cause: error });
+  }
+}
+
+/** Once only; a host network has nothing to take down [D102]. */
+export async function stopNetwork(ctx: PodContext, sandbox: Sandbox): Promise<void> {
+  if (sandbox.networkStopped) return;
+  if (!sandbox.facts.hostNetwork) await ctx.network.detach(sandbox.network);
+  await sandbox.markNetworkStopped();
+}
+
+export async function releaseShm(sandbox: Sandbox): Promise<void> {
+  if (sandbox.facts.shmPath.startsWith(sandbox.facts.runDirectory)) await removeShm(sandbox.facts.shmPath);
+}

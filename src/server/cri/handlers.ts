@@ -1,0 +1,65 @@
+import type { ContainerContext } from '../../containers/index.ts';
+import type { ImageService } from '../../images/index.ts';
+import type { PodContext } from '../../pods/index.ts';
+import { createContainerRpc } from './containers/create.ts';
+import { execSyncRpc } from './containers/exec-sync.ts';
+import { listContainers } from './containers/list.ts';
+import { removeContainerRpc } from './containers/remove.ts';
+import { startContainerRpc } from './containers/start.ts';
+import { containerStatus } from './containers/status.ts';
+import { stopContainerRpc } from './containers/stop.ts';
+import { imageFsInfo } from './images/fs-info.ts';
+import { listImages } from './images/list.ts';
+import { pullImage } from './images/pull.ts';
+import { removeImage } from './images/remove.ts';
+import { imageStatus } from './images/status.ts';
+import { runtimeConfig, updateRuntimeConfig } from './node/runtime-config.ts';
+import { status } from './node/status.ts';
+import { version } from './node/version.ts';
+import { listPodSandbox } from './pods/list.ts';
+import { removePodSandbox } from './pods/remove.ts';
+import { runPodSandbox } from './pods/run.ts';
+import { podSandboxStatus } from './pods/status.ts';
+import { stopPodSandbox } from './pods/stop.ts';
+import type { CriHandlers } from './server.ts';
+
+export interface Served {
+  readonly pods: PodContext;
+  readonly containers: ContainerContext;
+  readonly images: ImageService;
+  /** Of the Version RPC. */
+  readonly runtimeVersion: string;
+  /** JSON for verbose Status [D216]. */
+  readonly verboseConfig: () => string;
+}
+
+/** RPC → handler: the whole of CRI that is served. What is not here answers UNIMPLEMENTED. */
+export function criHandlers({ pods, containers, images, runtimeVersion, verboseConfig }: Served): CriHandlers {
+  return {
+    RuntimeService: {
+      Version: version(runtimeVersion),
+      Status: status(pods.network, pods.runtimes, verboseConfig),
+      RuntimeConfig: runtimeConfig(pods.settings.cgroupManager),
+      UpdateRuntimeConfig: updateRuntimeConfig(),
+      RunPodSandbox: runPodSandbox(pods),
+      StopPodSandbox: stopPodSandbox(pods),
+      RemovePodSandbox: removePodSandbox(pods),
+      PodSandboxStatus: podSandboxStatus(pods),
+      ListPodSandbox: listPodSandbox(pods),
+      CreateContainer: createContainerRpc(pods),
+      StartContainer: startContainerRpc(containers),
+      StopContainer: stopContainerRpc(containers),
+      RemoveContainer: removeContainerRpc(containers),
+      ContainerStatus: containerStatus(containers),
+      ListContainers: listContainers(containers),
+      ExecSync: execSyncRpc(containers),
+    },
+    ImageService: {
+      PullImage: pullImage(images),
+      ListImages: listImages(images),
+      ImageStatus: imageStatus(images),
+      RemoveImage: removeImage(images),
+      ImageFsInfo: imageFsInfo(images),
+    },
+  };
+}

@@ -1,0 +1,22 @@
+import { Failure } from '../../../errors/index.ts';
+import type { Image, ImageService } from '../../../images/index.ts';
+import type { ImageStatusRequest, ImageStatusResponse } from '../../../wire/index.ts';
+import type { Handler } from '../rpc.ts';
+import { wireImage } from './list.ts';
+
+/** An image that is not there is an empty answer [I70]. */
+export function imageStatus(images: ImageService): Handler<ImageStatusRequest, ImageStatusResponse> {
+  return async ({ image, verbose }) => {
+    if (image === undefined || image.image === '') throw new Failure('InvalidArgument', 'no image specified');
+    const found = await images.find(image.image);
+    if (found === undefined) return {};
+    return { image: wireImage(found, found.repoDigests), info: verbose ? new Map([['info', verboseInfo(found)]]) : new Map() };
+  };
+}
+
+/** [I73] */
+function verboseInfo(image: Image): string {
+  const labels = Object.fromEntries(image.config.labels);
+  const head = Object.keys(labels).length === 0 ? '' : `"labels":${JSON.stringify(labels)},`;
+  return `{${head}"imageSpec":${image.rawConfig}}`;
+}
