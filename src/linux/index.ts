@@ -42,3 +42,5 @@ export {
   tryOpenInRoot,
   writeFileInRoot,
 } from './inroot.ts';
+export { BlockingCalls } from './blocking.ts';
+export { type LockMode, tryLockFile, unlockFile } from './locks.ts';
