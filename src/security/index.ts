@@ -8,3 +8,23 @@ export type {
   SeccompProfile,
   SeccompRule,
 } from './types.ts';
+export {
+  CAPABILITIES,
+  type CapabilityRequest,
+  type HostCapabilities,
+  capabilitiesOfMask,
+  capabilityName,
+  planCapabilities,
+  readHostCapabilities,
+} from './capabilities.ts';
+export { type SeccompTarget, applySeccomp, atLeast } from './seccomp.ts';
+export { defaultSeccompProfile } from './seccomp-default.ts';
+export { loadSeccompProfile, parseSeccompProfile } from './seccomp-profile.ts';
+export {
+  type LoadedSeccomp,
+  type SeccompChoice,
+  type SeccompRequest,
+  type SeccompSettings,
+  loadDefaultSeccomp,
+  resolveSeccomp,
+} from './seccomp-request.ts';

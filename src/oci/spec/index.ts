@@ -1,3 +1,15 @@
 export * from './request.ts';
 export type * from './types.ts';
 export type * from './input.ts';
+export { GATED_ANNOTATIONS, annotationValue, filterAnnotations, oldAnnotationKey } from './annotation-keys.ts';
+export { buildContainerSpec, containerEnvironment, withSecurityContext } from './container.ts';
+export { buildSandboxSpec } from './sandbox.ts';
+export { decodeSpec, encodeSpec, mapJson, metadataJson, namespaceOptionsJson, portMappingsJson, resourcesJson } from './encode.ts';
+export { cleanPath } from './mount-list.ts';
+export { ociMappings } from './namespaces.ts';
+export { buildArgs, workingDirectory } from './process.ts';
+export { CONTAINER_NAME_LABEL } from './resources.ts';
+export { stopSignalName } from './signals.ts';
+export { type SysctlPlan, type SysctlRequest, planSysctls } from './sysctls.ts';
+export { workloadResources } from './workloads.ts';
+export { chooseOciVersion } from './version.ts';

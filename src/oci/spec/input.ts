@@ -1,4 +1,4 @@
-import type { Architecture, SeccompProfile } from '../../security/index.ts';
+import type { Architecture, SeccompChoice } from '../../security/index.ts';
 import type { ContainerConfig, IDMapping, PodSandboxConfig, StringMap } from './request.ts';
 import type { OciBlockIo, OciDevice, OciDeviceCgroup, OciHooks, OciMount } from './types.ts';
 
@@ -131,13 +131,6 @@ export interface SandboxFacts {
   readonly containerEnvPath: string;
 }
 
-/** What a seccomp request resolved to (`resolveSeccomp` of src/security) [G20–G24]. */
-export interface SeccompChoice {
-  /** `RuntimeDefault`, `Unconfined`, a path, or empty: annotation SeccompProfilePath [P66]. */
-  readonly reference: string;
-  readonly profile: SeccompProfile | undefined;
-}
-
 /** `lookupUser` of oci/rootfs [F20–F23]. */
 export interface ResolvedUser {
   readonly uid: number;
@@ -263,6 +256,8 @@ export interface SandboxSpecInput {
   readonly host: HostFacts;
   readonly settings: SpecSettings;
 }
+
+export type { SeccompChoice };
 
 export interface SpecResult<T> {
   readonly spec: T;
