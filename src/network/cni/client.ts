@@ -1,0 +1,131 @@
+import { Failure, textOf, wrap } from '../../errors/index.ts';
+import type { AttachmentCache, CachedAttachment } from './cache.ts';
+import type { NetworkConfig, PluginConfig } from './config.ts';
+import type { Json } from './json.ts';
+import type { Deadline, Plugins } from './plugins.ts';
+import { type Attachment, type CniCommand, pluginInput, validateNames } from './request.ts';
+import { type CniResult, asVersion, parseResult } from './result.ts';
+import { atLeast } from './version.ts';
+
+/** What GC calls a valid attachment; a type, not an interface, so that it is JSON to the compiler. */
+export type GcAttachment = { readonly containerID: string; readonly ifname: string };
+
+/** The verbs of the CNI specification over a chain of plugins; knows no pods. */
+export class CniClient {
+  readonly #plugins: Plugins;
+  readonly #cache: AttachmentCache;
+
+  constructor(plugins: Plugins, cache: AttachmentCache) {
+    this.#plugins = plugins;
+    this.#cache = cache;
+  }
+
+  /** ADD down the chain, each plugin with the result of the one before [H33]; the attachment is in the cache afterwards. */
+  async add(network: NetworkConfig, attachment: Attachment, deadline: Deadline): Promise<CniResult> {
+    const [first] = network.plugins;
+    if (first === undefined) throw new Failure('FailedPrecondition', 'no plugin configs found');
+    try {
+      validateNames(network.name, attachment.containerId);
+    } catch (error) {
+      throw wrap(`plugin ${pluginName(first)} failed (add)`, error);
+    }
+    await this.#cache.write(network.name, network.bytes, attachment, undefined);
+    let result = await this.#addOne(network, first, attachment, undefined, deadline);
+    for (const plugin of network.plugins.slice(1)) result = await this.#addOne(network, plugin, attachment, result, deadline);
+    try {
+      await this.#cache.write(network.name, network.bytes, attachment, result);
+    } catch (error) {
+      throw wrap(`failed to set network ${JSON.stringify(network.name)} cached result`, error);
+    }
+    return result;
+  }
+
+  /** CHECK down the chain, for versions that have it, unless the list disables it [H38]. */
+  async check(network: NetworkConfig, attachment: Attachment, result: CniResult | undefined, deadline: Deadline): Promise<void> {
+    if (!atLeast(network.cniVersion, '0.4.0') || network.disableCheck) return;
+    const prevResult = result === undefined ? undefined : asVersion(result, network.cniVersion);
+    for (const plugin of network.plugins) {
+      const stdin = pluginInput(network, plugin, { prevResult, capabilityArgs: attachment.capabilityArgs });
+      await this.#plugins.execute(plugin.type, { command: 'CHECK', stdin, attachment, deadline });
+    }
+  }
+
+  /** DEL up the chain, with the cached result for versions that take it; then the cache entry goes [H49]. */
+  async delete(network: NetworkConfig, attachment: Attachment, result: CniResult | undefined, deadline: Deadline): Promise<void> {
+    const takesResult = atLeast(network.cniVersion, '0.4.0') && result !== undefined;
+    const prevResult = takesResult ? asVersion(result, network.cniVersion) : undefined;
+    for (const plugin of network.plugins.toReversed()) {
+      try {
+        const stdin = pluginInput(network, plugin, { prevResult, capabilityArgs: attachment.capabilityArgs });
+        await this.#plugins.execute(plugin.type, { command: 'DEL', stdin, attachment, deadline });
+      } catch (error) {
+        throw wrap(`plugin ${pluginName(plugin)} failed (delete)`, error);
+      }
+    }
+    await this.#cache.remove(network.name, attachment);
+  }
+
+  /** STATUS of a network from CNI 1.1 on; the first plugin that is not ready fails, with its own words [H14]. */
+  async status(network: NetworkConfig, deadline: Deadline): Promise<void> {
+    if (!atLeast(network.cniVersion, '1.1.0')) return;
+    for (const plugin of network.plugins) await this.#ask(network, plugin, 'STATUS', undefined, deadline);
+  }
+
+  /** DEL for each of `stale`, then GC from CNI 1.1 on [H56]. Tries everything; answers what failed. */
+  async collect(
+    network: NetworkConfig,
+    stale: readonly CachedAttachment[],
+    valid: readonly GcAttachment[],
+    deadline: Deadline,
+  ): Promise<readonly string[]> {
+    const failures: string[] = [];
+    for (const attachment of stale) {
+      try {
+        await this.delete(network, attachment, attachment.result, deadline);
+      } catch (error) {
+        failures.push(`failed to delete stale attachment ${attachment.containerId} ${attachment.ifName}: ${textOf(error)}`);
+      }
+    }
+    if (!atLeast(network.cniVersion, '1.1.0')) return failures;
+    for (const plugin of network.plugins) {
+      try {
+        await this.#ask(network, plugin, 'GC', valid, deadline);
+      } catch (error) {
+        failures.push(`failed to GC plugin ${plugin.type}: ${textOf(error)}`);
+      }
+    }
+    return failures;
+  }
+
+  async #addOne(
+    network: NetworkConfig,
+    plugin: PluginConfig,
+    attachment: Attachment,
+    prevResult: CniResult | undefined,
+    deadline: Deadline,
+  ): Promise<CniResult> {
+    try {
+      const stdin = pluginInput(network, plugin, { prevResult, capabilityArgs: attachment.capabilityArgs });
+      const output = await this.#plugins.execute(plugin.type, { command: 'ADD', stdin, attachment, deadline });
+      return parseResult(output, network.cniVersion);
+    } catch (error) {
+      throw wrap(`plugin ${pluginName(plugin)} failed (add)`, error);
+    }
+  }
+
+  async #ask(
+    network: NetworkConfig,
+    plugin: PluginConfig,
+    command: CniCommand,
+    attachments: Json | undefined,
+    deadline: Deadline,
+  ): Promise<void> {
+    const stdin = pluginInput(network, plugin, attachments === undefined ? {} : { attachments });
+    await this.#plugins.execute(plugin.type, { command, stdin, deadline });
+  }
+}
+
+function pluginName(plugin: PluginConfig): string {
+  const name = plugin.name === '' ? '' : ` name=${JSON.stringify(plugin.name)}`;
+  return `type=${JSON.stringify(plugin.type)}${name}`;
+}
