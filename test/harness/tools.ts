@@ -1,0 +1,19 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The project's own folder. */
+export const projectRoot = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
+
+/** Where scripts/install.sh unpacks and tests cache what is dear to make; survives test runs. */
+export const cacheDir = process.env['CRIO_TEST_CACHE'] ?? '/var/cache/crio-ts-test';
+
+/** Where machines live while a test runs: a real file system, since overlayfs takes no other as upper directory. */
+export const machinesDir = process.env['CRIO_TEST_DIR'] ?? '/var/tmp/crio-ts-test';
+
+/** A file of the unpacked Debian packages (docker-registry, tini, busybox, containerd), `usr/bin/tini`. */
+export function unpackedTool(path: string): string {
+  return join(cacheDir, 'tools', path);
+}
+
+/** PATH for programs of tests: the machine's own first, then what is unpacked. */
+export const toolPath = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin', unpackedTool('usr/bin')].join(':');
