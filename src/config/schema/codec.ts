@@ -29,14 +29,18 @@ const bad = (problem: string): Parsed<never> => ({ ok: false, problem });
 const wrongType = (value: unknown, destination: string): Parsed<never> =>
   bad(`incompatible types: TOML value has type ${tomlTypeOf(value)}; destination has type ${destination}`);
 
-/** The name of a parsed TOML value's type, in the words of the library that CRI-O reads with [B8]. */
+/** A parsed TOML value's type as the Go library that CRI-O reads with names it [B8]. */
 export function tomlTypeOf(value: unknown): string {
   if (typeof value === 'string') return 'string';
-  if (typeof value === 'boolean') return 'boolean';
-  if (typeof value === 'bigint') return 'integer';
-  if (typeof value === 'number') return 'float';
-  if (value instanceof Date) return 'datetime';
-  return Array.isArray(value) ? 'array' : 'table';
+  if (typeof value === 'boolean') return 'bool';
+  if (typeof value === 'bigint') return 'int64';
+  if (typeof value === 'number') return 'float64';
+  if (value instanceof Date) return 'time.Time';
+  return Array.isArray(value) ? '[]any' : 'map[string]any';
+}
+
+export function isTable(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
 }
 
 export const stringCodec: Codec<string> = {
@@ -175,9 +179,9 @@ export const mapCodec: Codec<ReadonlyMap<string, string>> = {
   flagType: 'string',
   zero: new Map(),
   fromToml: (value) => {
-    if (tomlTypeOf(value) !== 'table') return wrongType(value, 'map');
+    if (!isTable(value)) return wrongType(value, 'map');
     const map = new Map<string, string>();
-    for (const [name, text] of Object.entries(value as Record<string, unknown>)) {
+    for (const [name, text] of Object.entries(value)) {
       if (typeof text !== 'string') return wrongType(text, 'string');
       map.set(name, text);
     }
