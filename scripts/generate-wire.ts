@@ -37,9 +37,14 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 export const descriptorPath = `${root}docs/reference/cri-api.json`;
 export const generatedPath = `${root}src/wire/generated.ts`;
 
-/** The property that holds a field: `pod_sandbox_id` → `podSandboxId`. */
+/** The property that holds a field: `pod_sandbox_id` → `podSandboxId`, `CDI_devices` → `cdiDevices`. */
 export function propertyName(field: string): string {
-  return field.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase()).replace(/^[A-Z]/, (first) => first.toLowerCase());
+  return jsonName(field.replace(/^[A-Z]+/, (capitals) => capitals.toLowerCase()));
+}
+
+/** protobuf's own JSON name: it differs from ours where a field begins with a capital (`CDI_devices` → `CDIDevices`). */
+export function jsonName(field: string): string {
+  return field.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 /** Scalar types: TypeScript type, default, wire type, and how the writer decides that a value is not the default. */
@@ -58,6 +63,7 @@ const SCALARS: Readonly<Record<string, { ts: string; zero: string; wire: number;
 /** What one field needs in each of the generated places. */
 interface FieldCode {
   readonly property: string;
+  readonly json: string;
   readonly ts: string;
   readonly zero: string;
   readonly write: string;
@@ -120,6 +126,12 @@ function fieldCodes(message: string, entry: Entry, types: ReadonlyMap<string, En
 }
 
 function fieldCode(message: string, name: string, field: Field, types: ReadonlyMap<string, Entry>): FieldCode {
+  return { ...valueCode(message, name, field, types), json: jsonName(name) };
+}
+
+type ValueCode = Omit<FieldCode, 'json'>;
+
+function valueCode(message: string, name: string, field: Field, types: ReadonlyMap<string, Entry>): ValueCode {
   const property = propertyName(name);
   const value = `m.${property}`;
   if (field.keyType !== undefined) return mapField(message, field, property);
@@ -152,7 +164,7 @@ function fieldCode(message: string, name: string, field: Field, types: ReadonlyM
   return messageField(field, property, link);
 }
 
-function messageField(field: Field, property: string, link: string): FieldCode {
+function messageField(field: Field, property: string, link: string): ValueCode {
   const value = `m.${property}`;
   const tag = (field.id << 3) | 2;
   if (field.rule === 'repeated') {
@@ -175,7 +187,7 @@ function messageField(field: Field, property: string, link: string): FieldCode {
   };
 }
 
-function mapField(message: string, field: Field, property: string): FieldCode {
+function mapField(message: string, field: Field, property: string): ValueCode {
   if (field.keyType !== 'string' || field.type !== 'string') throw new Error(`${message}.${property}: only maps of strings are supported`);
   const tag = (field.id << 3) | 2;
   return {
@@ -188,7 +200,7 @@ function mapField(message: string, field: Field, property: string): FieldCode {
   };
 }
 
-function repeatedScalar(field: Field, property: string): FieldCode {
+function repeatedScalar(field: Field, property: string): ValueCode {
   const value = `m.${property}`;
   const packed = (field.id << 3) | 2;
   const shape = { property, ts: `${SCALARS[field.type]?.ts}[]`, zero: '[]', link: undefined };
@@ -266,6 +278,12 @@ function linksText(codes: ReadonlyMap<string, readonly FieldCode[]>, enums: read
   for (const [name, fields] of codes) {
     const linked = fields.filter((field) => field.link !== undefined).map((field) => `${field.property}: '${field.link}'`);
     if (linked.length > 0) lines.push(`  ${name}: { ${linked.join(', ')} },`);
+  }
+  lines.push('};', '/** By message: properties whose name in JSON is another. */');
+  lines.push('export const jsonNames: Readonly<Record<string, Readonly<Record<string, string>>>> = {');
+  for (const [name, fields] of codes) {
+    const renamed = fields.filter((field) => field.json !== field.property).map((field) => `${field.property}: '${field.json}'`);
+    if (renamed.length > 0) lines.push(`  ${name}: { ${renamed.join(', ')} },`);
   }
   lines.push('};', 'export const enums: Readonly<Record<string, Readonly<Record<string, number>>>> = {');
   lines.push(`  ${enums.map(([name]) => name).join(', ')},`, '};', '');

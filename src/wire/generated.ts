@@ -2055,11 +2055,11 @@ export interface ContainerConfig {
   tty: boolean;
   linux: LinuxContainerConfig | undefined;
   windows: WindowsContainerConfig | undefined;
-  cDIDevices: CDIDevice[];
+  cdiDevices: CDIDevice[];
   stopSignal: Signal;
 }
 function newContainerConfig(): ContainerConfig {
-  return { metadata: undefined, image: undefined, command: [], args: [], workingDir: '', envs: [], mounts: [], devices: [], labels: new Map(), annotations: new Map(), logPath: '', stdin: false, stdinOnce: false, tty: false, linux: undefined, windows: undefined, cDIDevices: [], stopSignal: 0 };
+  return { metadata: undefined, image: undefined, command: [], args: [], workingDir: '', envs: [], mounts: [], devices: [], labels: new Map(), annotations: new Map(), logPath: '', stdin: false, stdinOnce: false, tty: false, linux: undefined, windows: undefined, cdiDevices: [], stopSignal: 0 };
 }
 function writeContainerConfig(w: Writer, m: MessageInput<ContainerConfig>): void {
   if (m.metadata) { const s = w.open(10); writeContainerMetadata(w, m.metadata); w.close(s); }
@@ -2078,7 +2078,7 @@ function writeContainerConfig(w: Writer, m: MessageInput<ContainerConfig>): void
   if (m.tty) w.bool(112, m.tty);
   if (m.linux) { const s = w.open(122); writeLinuxContainerConfig(w, m.linux); w.close(s); }
   if (m.windows) { const s = w.open(130); writeWindowsContainerConfig(w, m.windows); w.close(s); }
-  if (m.cDIDevices) for (const e of m.cDIDevices) { const s = w.open(138); writeCDIDevice(w, e); w.close(s); }
+  if (m.cdiDevices) for (const e of m.cdiDevices) { const s = w.open(138); writeCDIDevice(w, e); w.close(s); }
   if (m.stopSignal) w.int32(144, m.stopSignal);
 }
 function readContainerConfig(r: Reader, end: number, m: ContainerConfig): ContainerConfig {
@@ -2101,7 +2101,7 @@ function readContainerConfig(r: Reader, end: number, m: ContainerConfig): Contai
     case 112: m.tty = r.bool(); break;
     case 122: m.linux = readLinuxContainerConfig(r, r.enter(), m.linux ?? newLinuxContainerConfig()); break;
     case 130: m.windows = readWindowsContainerConfig(r, r.enter(), m.windows ?? newWindowsContainerConfig()); break;
-    case 138: m.cDIDevices.push(readCDIDevice(r, r.enter(), newCDIDevice())); break;
+    case 138: m.cdiDevices.push(readCDIDevice(r, r.enter(), newCDIDevice())); break;
     case 144: m.stopSignal = r.int32(); break;
     default: r.skip(tag);
     }
@@ -4842,7 +4842,7 @@ export const links: Readonly<Record<string, Readonly<Record<string, string>>>> =
   WindowsPodSandboxConfig: { securityContext: 'WindowsSandboxSecurityContext' },
   WindowsContainerConfig: { resources: 'WindowsContainerResources', securityContext: 'WindowsContainerSecurityContext' },
   WindowsContainerResources: { affinityCpus: 'WindowsCpuGroupAffinity' },
-  ContainerConfig: { metadata: 'ContainerMetadata', image: 'ImageSpec', envs: 'KeyValue', mounts: 'Mount', devices: 'Device', linux: 'LinuxContainerConfig', windows: 'WindowsContainerConfig', cDIDevices: 'CDIDevice', stopSignal: 'Signal' },
+  ContainerConfig: { metadata: 'ContainerMetadata', image: 'ImageSpec', envs: 'KeyValue', mounts: 'Mount', devices: 'Device', linux: 'LinuxContainerConfig', windows: 'WindowsContainerConfig', cdiDevices: 'CDIDevice', stopSignal: 'Signal' },
   CreateContainerRequest: { config: 'ContainerConfig', sandboxConfig: 'PodSandboxConfig' },
   ContainerStateValue: { state: 'ContainerState' },
   ContainerFilter: { state: 'ContainerStateValue' },
@@ -4901,6 +4901,12 @@ export const links: Readonly<Record<string, Readonly<Record<string, string>>>> =
   RuntimeConfigResponse: { linux: 'LinuxRuntimeConfiguration' },
   LinuxRuntimeConfiguration: { cgroupDriver: 'CgroupDriver' },
   UpdatePodSandboxResourcesRequest: { overhead: 'LinuxContainerResources', resources: 'LinuxContainerResources' },
+};
+/** By message: properties whose name in JSON is another. */
+export const jsonNames: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  ContainerConfig: { cdiDevices: 'CDIDevices' },
+  PsiStats: { full: 'Full', some: 'Some' },
+  PsiData: { total: 'Total', avg10: 'Avg10', avg60: 'Avg60', avg300: 'Avg300' },
 };
 export const enums: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   Protocol, MountPropagation, NamespaceMode, SupplementalGroupsPolicy, SecurityProfile_ProfileType, PodSandboxState, Signal, ContainerState, ContainerEventType, MetricType, CgroupDriver,

@@ -1,11 +1,11 @@
 /** Messages as JSON, the way protobuf spells it: for people and programs that read `-o json`. */
 import type { Codec } from './codec.ts';
-import { enums, links } from './generated.ts';
+import { enums, jsonNames, links } from './generated.ts';
 
 export type Json = string | number | boolean | readonly Json[] | { readonly [key: string]: Json };
 
 /**
- * protobuf's JSON mapping: lowerCamel names, enums by name (a number without a name stays one), 64-bit numbers as
+ * protobuf's JSON mapping: lowerCamel names (`CDIDevices` where protobuf keeps the capitals), enums by name (a number without a name stays one), 64-bit numbers as
  * strings, bytes as base64, NaN and infinities as strings. Defaults are written, absent messages are left out.
  */
 export function toJson<T extends object>(codec: Codec<T>, message: T): Json {
@@ -14,9 +14,10 @@ export function toJson<T extends object>(codec: Codec<T>, message: T): Json {
 
 function messageJson(type: string, message: object): Json {
   const linked = links[type];
+  const renamed = jsonNames[type];
   const json: Record<string, Json> = {};
   for (const [property, value] of Object.entries(message)) {
-    if (value !== undefined) json[property] = valueJson(linked?.[property], value);
+    if (value !== undefined) json[renamed?.[property] ?? property] = valueJson(linked?.[property], value);
   }
   return json;
 }

@@ -344,6 +344,8 @@ test('toJson spells messages as protobuf does', () => {
     ['PROPAGATION_BIDIRECTIONAL', 99],
   );
   assert.ok(!('image' in json));
+  const config = wire.toJson(wire.ContainerConfig, wire.ContainerConfig.create({ cdiDevices: [{ name: 'vendor.com/gpu=0' }] }));
+  assert.deepEqual((config as Plain)['CDIDevices'], [{ name: 'vendor.com/gpu=0' }]);
   assert.deepEqual(wire.toJson(wire.ExecSyncResponse, wire.ExecSyncResponse.create({ stdout: Buffer.from('hi') })), {
     stdout: 'aGk=',
     stderr: '',
