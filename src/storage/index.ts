@@ -4,13 +4,11 @@ export type {
   IdMapping,
   ImageRecord,
   Json,
-  JsonObject,
   LayerContent,
   LayerRecord,
   LayerToCommit,
   MountRequest,
   NewContainer,
   NewImage,
-  RawJson,
   StagedLayer,
 } from './types.ts';

@@ -69,14 +69,8 @@ export interface ContainerRecord {
   readonly flags: ReadonlyMap<string, Json>;
 }
 
-/** Free-form JSON of a record. An integer beyond 2⁵³ is a bigint, a number that would not print back the same a `RawJson`. */
-export type Json = null | boolean | number | bigint | string | RawJson | readonly Json[] | JsonObject;
-/** A number kept as the text it was written with. */
-export interface RawJson {
-  readonly rawJSON: string;
-}
-/** A JSON object; a Map, so that no key of a file reaches a prototype. */
-export type JsonObject = ReadonlyMap<string, Json>;
+/** Free-form JSON of a record; an integer beyond 2⁵³ is a bigint. */
+export type Json = null | boolean | number | bigint | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** What unpacking a layer's blob found out; `UnpackedLayer` of the archive has this shape. */
 export interface LayerContent {
