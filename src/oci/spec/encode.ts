@@ -10,7 +10,7 @@ export function encodeSpec(spec: OciSpec): string {
 }
 
 /**
- * A config.json read back. Only that it is an object with `process`, `root` and `linux` is checked: fields that we do
+ * A config.json read back. Only that it is an object with `process` and `linux` is checked: fields that we do
  * not know stay in it, so that writing it again loses nothing. Fails with kind Internal.
  */
 export function decodeSpec(text: string): OciSpec {
@@ -21,9 +21,16 @@ export function decodeSpec(text: string): OciSpec {
     throw new Failure('Internal', `config.json: ${textOf(error)}`, { cause: error });
   }
   const spec = value as Partial<OciSpec> | null;
-  if (typeof spec !== 'object' || spec === null || typeof spec.process !== 'object' || typeof spec.linux !== 'object')
+  if (typeof spec !== 'object' || spec === null || !isObject(spec.process) || !isObject(spec.linux))
     throw new Failure('Internal', 'config.json has no process or no linux section');
-  return { annotations: {}, mounts: [], ...spec, linux: { ...spec.linux, namespaces: spec.linux?.namespaces ?? [] } } as OciSpec;
+  spec.annotations ??= {};
+  spec.mounts ??= [];
+  spec.linux.namespaces ??= [];
+  return spec as OciSpec;
+}
+
+function isObject<T>(value: T | null | undefined): value is T {
+  return typeof value === 'object' && value !== null;
 }
 
 /** `{"k":"v"}`: any key is safe, `__proto__` too [P48, P89, a76]. */

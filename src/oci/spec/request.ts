@@ -211,6 +211,6 @@ export interface ContainerConfig {
   readonly stdinOnce: boolean;
   readonly tty: boolean;
   readonly linux?: LinuxContainerConfig | undefined;
-  readonly cDIDevices: readonly CDIDevice[];
+  readonly cdiDevices: readonly CDIDevice[];
   readonly stopSignal: number;
 }

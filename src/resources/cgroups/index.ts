@@ -1,0 +1,10 @@
+export {
+  type CgroupManagerName,
+  containerCgroupsPath,
+  containerDirectory,
+  droppedInfraDirectory,
+  expandSlice,
+  parentDirectory,
+  parseCgroupParent,
+  sandboxCgroupsPath,
+} from './paths.ts';
