@@ -89,6 +89,12 @@ export class Machine {
     }
   }
 
+  /** The PID by which the machine itself knows a process. */
+  pidInside(hostPid: number): number {
+    const inside = /^NSpid:.*\s(\d+)$/m.exec(readFileSync(`/proc/${hostPid}/status`, 'utf8'))?.[1];
+    return Number(inside);
+  }
+
   /** Runs a command inside to its end; a non-zero exit is an error unless `mayFail`. */
   async exec(
     argv: readonly string[],

@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { dirname, join } from 'node:path';
+import { after, afterEach, before } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { RunResult } from '../../src/process/index.ts';
+import { type CriClient, connectCri } from './client.ts';
+import { type Subject, leaksSince, traces } from './leaks.ts';
+import { Machine } from './machine.ts';
+import { projectRoot } from './tools.ts';
+
+export interface NodeOptions {
+  /** More of crio.conf, as a drop-in that is read after the harness' own. */
+  readonly config?: string;
+  /** No CNI configuration: the network is not ready. */
+  readonly withoutNetwork?: boolean;
+  /** Files to write before the daemon starts, by their path inside. */
+  readonly files?: Readonly<Record<string, string>>;
+}
+
+/** A machine with our daemon on it, as a node of a cluster has it. */
+export class TestNode {
+  readonly machine = new Machine();
+  readonly socket = '/run/crio/crio.sock';
+  readonly #options: NodeOptions;
+  #daemon: ChildProcess | undefined;
+  #client: CriClient | undefined;
+  #before: Set<string> = new Set();
+  readonly #ids = new Set<string>();
+
+  constructor(options: NodeOptions = {}) {
+    this.#options = options;
+  }
+
+  /** Boots the machine and writes the node's configuration; starts no daemon yet. */
+  async boot(): Promise<void> {
+    await this.machine.start();
+    const configuration = { ...NODE_FILES, ...(this.#options.withoutNetwork === true ? {} : NETWORK_FILES) };
+    if (this.#options.config !== undefined) configuration['/etc/crio/crio.conf.d/50-test.conf'] = this.#options.config;
+    for (const [file, text] of Object.entries({ ...configuration, ...this.#options.files })) this.write(file, text);
+  }
+
+  /** Starts the daemon and waits until it answers on its socket. */
+  async start(...args: string[]): Promise<void> {
+    const log = openSync(this.#logFile, 'a');
+    const daemon = this.machine.spawn([join(projectRoot, 'bin/crio'), ...args], ['ignore', log, log]);
+    closeSync(log);
+    this.#daemon = daemon;
+    const ended = once(daemon, 'exit');
+    const socket = this.machine.path(this.socket);
+    // A daemon says by accepting a connection, and by nothing else that others would see, that it is ready.
+    while (!(await answers(socket))) {
+      const over = await Promise.race([ended.then(() => true), delay(10, false)]);
+      if (over) throw new Error(`the daemon ended with ${daemon.exitCode ?? daemon.signalCode ?? '?'}:\n${this.log()}`);
+    }
+    this.#client = this.#noting(connectCri(socket));
+  }
+
+  /** The client, which also remembers the ids of what it makes: their cgroups must go, wherever they are. */
+  #noting(client: CriClient): CriClient {
+    return {
+      ...client,
+      RunPodSandbox: async (...call) => {
+        const answer = await client.RunPodSandbox(...call);
+        this.#ids.add(answer.podSandboxId);
+        return answer;
+      },
+      CreateContainer: async (...call) => {
+        const answer = await client.CreateContainer(...call);
+        this.#ids.add(answer.containerId);
+        return answer;
+      },
+    };
+  }
+
+  /** Runs the daemon as `start` does, for starts that must fail: waits for its end. */
+  async startAndEnd(...args: string[]): Promise<RunResult> {
+    return await this.machine.exec([join(projectRoot, 'bin/crio'), ...args], { mayFail: true });
+  }
+
+  get client(): CriClient {
+    assert.ok(this.#client, 'the daemon is not running');
+    return this.#client;
+  }
+
+  /** The daemon's PID as the host sees it. */
+  get daemonPid(): number {
+    const pid = this.#daemon === undefined ? undefined : this.machine.pidOf(this.#daemon);
+    assert.ok(pid, 'the daemon is not running');
+    return pid;
+  }
+
+  /** An orderly stop; answers the exit code. */
+  async stop(): Promise<number | null> {
+    return await this.#end('SIGTERM');
+  }
+
+  /** What no daemon can prepare for. */
+  async kill9(): Promise<void> {
+    await this.#end('SIGKILL');
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<number | null> {
+    const daemon = this.#daemon;
+    assert.ok(daemon, 'the daemon is not running');
+    const ended = once(daemon, 'exit');
+    process.kill(this.daemonPid, signal);
+    const late = AbortSignal.timeout(30_000);
+    const over = await Promise.race([ended.then(() => true), once(late, 'abort').then(() => false)]);
+    assert.ok(over, `the daemon did not end within 30 s of ${signal}:\n${this.log()}`);
+    this.#client?.close();
+    this.#client = undefined;
+    this.#daemon = undefined;
+    return daemon.exitCode;
+  }
+
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.start();
+  }
+
+  /** Runs one of our client commands on the node; a non-zero exit is an error unless it may fail. */
+  async crio(args: readonly string[], options: { mayFail?: boolean; stdin?: string } = {}): Promise<RunResult> {
+    return await this.machine.exec([join(projectRoot, 'bin/crio'), ...args], options);
+  }
+
+  /** The host's path of a file on the node. */
+  path(inside: string): string {
+    return this.machine.path(inside);
+  }
+
+  write(inside: string, text: string): void {
+    const path = this.path(inside);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+  }
+
+  read(inside: string): string {
+    return readFileSync(this.path(inside), 'utf8');
+  }
+
+  /** What the daemon wrote to its standard output and error since the node was booted. */
+  log(): string {
+    return readFileSync(this.#logFile, 'utf8');
+  }
+
+  get #logFile(): string {
+    return join(this.machine.dir, 'crio.log');
+  }
+
+  #subject(): Subject {
+    const pid = this.#daemon === undefined ? undefined : this.machine.pidOf(this.#daemon);
+    return { daemon: pid === undefined ? undefined : this.machine.pidInside(pid), ids: this.#ids };
+  }
+
+  /** From now on, `leaks` tells what came after. */
+  async remember(): Promise<void> {
+    this.#before = await traces(this.machine, this.#subject());
+  }
+
+  /** What has been left on the node since `remember`, one line each. */
+  async leaks(): Promise<string[]> {
+    return await leaksSince(this.#before, this.machine, this.#subject());
+  }
+
+  /** Removes all pods, as far as they can be removed. */
+  async removePods(): Promise<void> {
+    if (this.#client === undefined) return;
+    const { items } = await this.client.ListPodSandbox();
+    for (const { id } of items) await this.client.RemovePodSandbox({ podSandboxId: id }).catch(() => {});
+  }
+
+  async end(): Promise<void> {
+    this.#client?.close();
+    await this.machine.end();
+  }
+}
+
+/**
+ * One node for all tests of a file. After each test nothing may be left of it: pods that it forgot, mounts, namespaces,
+ * interfaces, cgroups, processes, records, files. A leak fails the test that made it, and is cleared for the next.
+ */
+export function useNode(options: NodeOptions = {}): TestNode {
+  const node = new TestNode(options);
+  before(async () => {
+    await node.boot();
+    await node.start();
+    await node.remember();
+  });
+  afterEach(async () => {
+    const leaks = await node.leaks();
+    if (leaks.length === 0) return;
+    await node.removePods();
+    await node.remember();
+    assert.fail(`the test left behind:\n${leaks.map((leak) => `  ${leak}`).join('\n')}`);
+  });
+  after(async () => await node.end());
+  return node;
+}
+
+async function answers(socket: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const attempt = connect(socket);
+  attempt.once('connect', () => resolve(true));
+  attempt.once('error', () => resolve(false));
+  const result = await promise;
+  attempt.destroy();
+  return result;
+}
+
+export const REGISTRY = '127.0.0.1:5000';
+
+/** What an administrator writes on a Debian node: everything else is CRI-O's default. */
+const NODE_FILES: Record<string, string> = {
+  '/etc/crio/crio.conf': `
+[crio.runtime]
+cgroup_manager = "cgroupfs"
+conmon_cgroup = "pod"
+default_runtime = "runc"
+[crio.runtime.runtimes.runc]
+runtime_path = "/usr/sbin/runc"
+runtime_root = "/run/runc"
+[crio.runtime.runtimes.crun]
+runtime_path = "/usr/bin/crun"
+runtime_root = "/run/crun"
+[crio.network]
+plugin_dirs = ["/usr/lib/cni"]
+[crio.image]
+pause_image = "${REGISTRY}/pause:latest"
+`,
+  '/etc/containers/policy.json': '{ "default": [{ "type": "insecureAcceptAnything" }] }',
+  '/etc/containers/registries.conf': `[[registry]]\nlocation = "${REGISTRY}"\ninsecure = true\n`,
+};
+
+/** The network that CRI-O's own documentation proposes. */
+export const NETWORK_FILES: Record<string, string> = {
+  '/etc/cni/net.d/10-bridge.conflist': JSON.stringify({
+    cniVersion: '1.0.0',
+    name: 'crio',
+    plugins: [
+      {
+        type: 'bridge',
+        bridge: 'cni0',
+        isGateway: true,
+        ipMasq: true,
+        hairpinMode: true,
+        ipam: { type: 'host-local', routes: [{ dst: '0.0.0.0/0' }], ranges: [[{ subnet: '10.85.0.0/16' }]] },
+      },
+      { type: 'portmap', capabilities: { portMappings: true } },
+    ],
+  }),
+};
