@@ -1,0 +1,172 @@
+import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { createSecureContext, getCACertificates } from 'node:tls';
+import { Failure } from '../../errors/index.ts';
+import type { NetworkTimeouts } from '../settings.ts';
+import { type Trust, withoutClient } from './certificates.ts';
+import { dialFailure } from './dial-failure.ts';
+
+export interface HttpRequest {
+  readonly url: URL;
+  readonly method?: 'GET' | 'POST';
+  readonly headers: Readonly<Record<string, string>>;
+  /** Sent to the URL's own host only; a redirect to another host goes without [a44]. */
+  readonly authorization?: string | undefined;
+  readonly body?: string;
+  readonly trust: Trust;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface TransportSettings {
+  readonly timeouts: NetworkTimeouts;
+  readonly userAgent: string;
+  readonly proxyEnv: Readonly<Record<string, string | undefined>>;
+}
+
+const MAX_REDIRECTS = 10;
+const IDLE_CONNECTION_MS = 30_000;
+/** Trusts whose connections are kept; an evicted one's sockets end by their own idle timeout. */
+const MAX_AGENTS = 32;
+
+/**
+ * HTTP/1.1 over connections that are kept and used again. Knows redirects, proxies, time limits and TLS; knows
+ * nothing of registries. A failed connection is a Failure (Unavailable) whose code is the errno's name.
+ */
+export class Transport {
+  readonly #settings: TransportSettings;
+  readonly #agents = new Map<string, HttpAgent>();
+  #systemRoots: readonly string[] | undefined;
+
+  constructor(settings: TransportSettings) {
+    this.#settings = settings;
+  }
+
+  get timeouts(): NetworkTimeouts {
+    return this.#settings.timeouts;
+  }
+
+  /** Sends, follows redirects of a GET, answers with the header read and the body waiting. The caller reads or destroys it. */
+  async exchange(request: HttpRequest): Promise<IncomingMessage> {
+    let current = request;
+    for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
+      const response = await this.#sendOnLiveConnection(current);
+      const location = response.headers.location;
+      const isRedirect = [301, 302, 303, 307, 308].includes(response.statusCode ?? 0) && location !== undefined;
+      if (!isRedirect || (current.method ?? 'GET') !== 'GET') return response;
+      response.resume();
+      current = redirected(current, location);
+    }
+    throw new Failure('Unavailable', `Get "${request.url.href}": stopped after ${MAX_REDIRECTS} redirects`, { code: 'REDIRECTS' });
+  }
+
+  /** Ends idle connections and those in use. */
+  close(): void {
+    for (const agent of this.#agents.values()) agent.destroy();
+    this.#agents.clear();
+  }
+
+  /** A kept connection may have been closed by its server in the very moment that we used it: then once more. */
+  async #sendOnLiveConnection(request: HttpRequest): Promise<IncomingMessage> {
+    for (;;) {
+      const attempt = await this.#send(request);
+      if ('response' in attempt) return attempt.response;
+      if (!attempt.wasReused) throw attempt.failure;
+    }
+  }
+
+  async #send(request: HttpRequest): Promise<{ response: IncomingMessage } | { failure: unknown; wasReused: boolean }> {
+    request.signal?.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<{ response: IncomingMessage } | { failure: unknown; wasReused: boolean }>();
+    const { connectMs, headerMs } = this.#settings.timeouts;
+    const isTls = request.url.protocol === 'https:';
+    const sent = (isTls ? httpsRequest : httpRequest)(request.url, {
+      method: request.method ?? 'GET',
+      agent: this.#agent(request.trust, isTls),
+      headers: {
+        'User-Agent': this.#settings.userAgent,
+        ...request.headers,
+        ...(request.authorization === undefined ? {} : { Authorization: request.authorization }),
+      },
+    });
+    const late = (doing: string, ms: number) => () =>
+      sent.destroy(Object.assign(new Error(`${doing} took longer than ${ms / 1000} s`), { code: 'ETIMEDOUT' }));
+    let timer = setTimeout(late('connecting', connectMs), connectMs);
+    const waitForHeader = () => {
+      clearTimeout(timer);
+      timer = setTimeout(late('the answer', headerMs), headerMs);
+    };
+    const onAbort = () => sent.destroy();
+    request.signal?.addEventListener('abort', onAbort, { once: true });
+    const settle = () => {
+      clearTimeout(timer);
+      request.signal?.removeEventListener('abort', onAbort);
+    };
+    sent.once('socket', (socket) =>
+      socket.connecting ? socket.once(isTls ? 'secureConnect' : 'connect', waitForHeader) : waitForHeader(),
+    );
+    sent.once('response', (response) => {
+      settle();
+      resolve({ response });
+    });
+    // Stays: a socket that breaks later emits on the request again, and the body's reader has the error anyway.
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      settle();
+      if (request.signal?.aborted === true) return reject(request.signal.reason);
+      const wasReused = sent.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+      return resolve({ failure: dialFailure(error, request.url, request.method ?? 'GET'), wasReused });
+    });
+    sent.end(request.body);
+    return await promise;
+  }
+
+  #agent(trust: Trust, isTls: boolean): HttpAgent {
+    const key = isTls ? `https ${trust.id}` : 'http';
+    const known = this.#agents.get(key);
+    if (known !== undefined) return known;
+    const options = {
+      keepAlive: true,
+      timeout: IDLE_CONNECTION_MS,
+      scheduling: 'lifo' as const,
+      ...(hasProxy(this.#settings.proxyEnv) ? { proxyEnv: { ...this.#settings.proxyEnv } } : {}),
+    };
+    const agent = isTls ? new HttpsAgent({ ...options, ...this.#tlsOptions(trust) }) : new HttpAgent(options);
+    const oldest = this.#agents.keys().next().value;
+    if (this.#agents.size >= MAX_AGENTS && oldest !== undefined) this.#agents.delete(oldest);
+    this.#agents.set(key, agent);
+    return agent;
+  }
+
+  #tlsOptions(trust: Trust) {
+    // One context for all connections: parsing the roots takes longer than a handshake.
+    const secureContext = createSecureContext({
+      ca: trust.insecure ? [] : [...this.#roots(), ...trust.ca],
+      cert: trust.client.map((pair) => pair.cert),
+      key: trust.client.map((pair) => pair.key),
+      minVersion: 'TLSv1.2',
+    });
+    return { secureContext, rejectUnauthorized: !trust.insecure };
+  }
+
+  /** The machine's roots, as everything else on the node trusts them, not those compiled into Node. */
+  #roots(): readonly string[] {
+    this.#systemRoots ??= getCACertificates('system');
+    return this.#systemRoots;
+  }
+}
+
+function redirected(request: HttpRequest, location: string): HttpRequest {
+  if (!URL.canParse(location, request.url))
+    throw new Failure('Unavailable', `Get "${request.url.href}": invalid redirect`, { code: 'REDIRECTS' });
+  const url = new URL(location, request.url);
+  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && (request.trust.insecure || request.url.protocol === 'http:')))
+    throw new Failure('Unavailable', `Get "${request.url.href}": refused to be redirected from TLS to ${url.protocol}//${url.host}`, {
+      code: 'REDIRECTS',
+      advice: `Set insecure = true for ${request.url.host} in registries.conf if that is meant.`,
+    });
+  if (url.origin === request.url.origin) return { ...request, url };
+  return { ...request, url, authorization: undefined, trust: withoutClient(request.trust) };
+}
+
+function hasProxy(env: Readonly<Record<string, string | undefined>>): boolean {
+  return ['HTTP_PROXY', 'HTTPS_PROXY', 'http_proxy', 'https_proxy'].some((name) => (env[name] ?? '') !== '');
+}
