@@ -70,7 +70,10 @@ export class Container {
   readonly #exited = Promise.withResolvers<void>();
   #revision = 0;
 
-  constructor(facts: ContainerFacts, saved: { state: ContainerState; init?: ProcessIdentity | undefined; monitor?: ProcessIdentity | undefined }) {
+  constructor(
+    facts: ContainerFacts,
+    saved: { state: ContainerState; init?: ProcessIdentity | undefined; monitor?: ProcessIdentity | undefined },
+  ) {
     this.facts = facts;
     this.#state = saved.state;
     this.#init = saved.init;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Failure, codeOf, textOf } from '../errors/index.ts';
-import { encodeSpec } from '../oci/spec/index.ts';
+import { stringifyExactJson } from '../files/index.ts';
 import type { Child } from '../process/index.ts';
 import type { Container } from './container.ts';
 import { describeDeadInit, initIsAlive } from './liveness.ts';
@@ -32,8 +32,13 @@ export async function execSync(container: Container, command: readonly string[],
     const processFile = join(directory, 'process.json');
     const pidFile = join(directory, 'pidfile');
     const terminal = false; // A terminal of its own for a single answer would only merge and rewrite the bytes.
-    await writeFile(processFile, encodeSpec({ ...container.facts.spec.process, terminal, args: [...command] }), { mode: 0o644 });
-    return await collect(await container.facts.runtime.exec(container.id, processFile, pidFile), pidFile, timeoutSeconds, container.facts.tty);
+    await writeFile(processFile, stringifyExactJson({ ...container.facts.spec.process, terminal, args: [...command] }), { mode: 0o644 });
+    return await collect(
+      await container.facts.runtime.exec(container.id, processFile, pidFile),
+      pidFile,
+      timeoutSeconds,
+      container.facts.tty,
+    );
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -50,7 +55,8 @@ async function collect(child: Child, pidFile: string, timeoutSeconds: number, me
   child.stdout.on('data', keep(stdout));
   child.stderr.on('data', keep(stderr));
   let timedOut = false;
-  const timer = timeoutSeconds > 0 ? setTimeout(() => void ((timedOut = true), killCommand(child, pidFile)), timeoutSeconds * 1000) : undefined;
+  const timer =
+    timeoutSeconds > 0 ? setTimeout(() => void ((timedOut = true), killCommand(child, pidFile)), timeoutSeconds * 1000) : undefined;
   const exit = await child.exited;
   clearTimeout(timer);
   if (timedOut) {

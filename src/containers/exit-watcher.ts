@@ -31,7 +31,7 @@ export class ExitWatcher {
   async scan(): Promise<void> {
     for (const name of await readdir(this.#ctx.exitsDir)) {
       if (!isHexId(name)) continue;
-      if (this.#ctx.registry.get(name) === undefined) await rm(join(this.#ctx.exitsDir, name), { force: true });
+      if (this.#ctx.registry.monitored(name) === undefined) await rm(join(this.#ctx.exitsDir, name), { force: true });
       else this.#take(name);
     }
   }
@@ -43,7 +43,7 @@ export class ExitWatcher {
   }
 
   #take(id: string): void {
-    const container = this.#ctx.registry.get(id);
+    const container = this.#ctx.registry.monitored(id);
     if (container === undefined) return;
     const work = takeExit(this.#ctx, container)
       .catch((error) => this.#ctx.log.error(`Handling the exit of container ${id} failed: ${textOf(error)}`))

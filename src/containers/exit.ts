@@ -2,6 +2,7 @@ import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Nanoseconds, nowNs } from '../clock/index.ts';
 import { codeOf, textOf } from '../errors/index.ts';
+import { exists } from '../files/index.ts';
 import type { Container } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { initIsAlive } from './liveness.ts';
@@ -63,7 +64,9 @@ async function cleanUpAfterExit(ctx: ContainerContext, container: Container): Pr
   const { id, runtime } = container.facts;
   if (sharesHostPids(container)) {
     // Its children did not die with it, as they do with the init of a PID namespace [D171].
-    await runtime.kill(id, '9', { all: true }).catch((error) => ctx.log.debug(`Killing what container ${id} left behind: ${textOf(error)}`));
+    await runtime
+      .kill(id, '9', { all: true })
+      .catch((error) => ctx.log.debug(`Killing what container ${id} left behind: ${textOf(error)}`));
   }
   try {
     await ctx.store.unmountContainer(id, true);
@@ -75,14 +78,4 @@ async function cleanUpAfterExit(ctx: ContainerContext, container: Container): Pr
 
 function sharesHostPids(container: Container): boolean {
   return !container.facts.spec.linux.namespaces.some((namespace) => namespace.type === 'pid');
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return false;
-    throw error;
-  }
 }

@@ -9,6 +9,16 @@ export { initIsAlive, monitorIsAlive } from './liveness.ts';
 export { containerName, infraName, podName } from './names.ts';
 export { ContainerRegistry } from './registry.ts';
 export { removeContainer } from './remove.ts';
+export {
+  annotation,
+  createdAnnotation,
+  foreignManager,
+  jsonAnnotation,
+  readSavedSpec,
+  restoreContainer,
+  restoreInfraContainer,
+  stringMapAnnotation,
+} from './restore.ts';
 export { startContainer } from './start.ts';
 export { type ContainerState, isLive, startedAt } from './state.ts';
 export { type SavedState, decodeStateFile, encodeStateFile } from './state-file.ts';

@@ -6,10 +6,25 @@ import { IdIndex } from './index-by-id.ts';
 export class ContainerRegistry {
   readonly #byId = new IdIndex<Container>();
   readonly #byName = new Map<string, Container>();
+  /** Pause containers: their exits count, but no container RPC finds them [D12, D165]. */
+  readonly #infra = new Map<string, Container>();
 
   add(container: Container): void {
     this.#byId.add(container);
     this.#byName.set(container.facts.name, container);
+  }
+
+  addInfra(container: Container): void {
+    this.#infra.set(container.id, container);
+  }
+
+  deleteInfra(container: Container): void {
+    this.#infra.delete(container.id);
+  }
+
+  /** Whatever conmon may report the exit of: containers and pause containers. */
+  monitored(id: string): Container | undefined {
+    return this.#byId.get(id) ?? this.#infra.get(id);
   }
 
   delete(container: Container): void {
@@ -34,8 +49,13 @@ export class ContainerRegistry {
     if (prefix === '') throw new Failure('NotFound', 'container ID should not be empty', { code: 'EMPTY_ID' });
     const found = this.#byId.find(prefix);
     if ('item' in found) return found.item;
+    if (found.matches === 0 && this.#infra.has(prefix)) {
+      throw new Failure('NotFound', `specified container not found: ${prefix}`, { code: 'NO_SUCH_ID' });
+    }
     const why = found.matches === 0 ? 'ID does not exist' : `Multiple IDs found with provided prefix: ${found.first.id}`;
-    throw new Failure('NotFound', `container with ID starting with ${prefix} not found: ${why}`, { code: found.matches === 0 ? 'NO_SUCH_ID' : 'AMBIGUOUS_ID' });
+    throw new Failure('NotFound', `container with ID starting with ${prefix} not found: ${why}`, {
+      code: found.matches === 0 ? 'NO_SUCH_ID' : 'AMBIGUOUS_ID',
+    });
   }
 
   /** As `find`, undefined where nothing matches; ambiguous and empty still fail [D136, D151]. */

@@ -12,7 +12,11 @@ const DEFAULT_GRACE_SECONDS = 10;
  * RemoveContainer [D151–D154]: a running one is stopped first. Every step may find its work done, so that a retry
  * after a failure in the middle goes on where the first ended. The log file stays: it is the kubelet's.
  */
-export async function removeContainer(ctx: ContainerContext, container: Container, graceSeconds: number = DEFAULT_GRACE_SECONDS): Promise<void> {
+export async function removeContainer(
+  ctx: ContainerContext,
+  container: Container,
+  graceSeconds: number = DEFAULT_GRACE_SECONDS,
+): Promise<void> {
   const { id, name, pod, runtime } = container.facts;
   try {
     await stopContainer(ctx, container, graceSeconds);

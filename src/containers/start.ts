@@ -22,7 +22,9 @@ export async function startContainer(ctx: ContainerContext, container: Container
     await container.become({ status: 'running', startedAt: nowNs() });
   } catch (error) {
     if (!(error instanceof Failure && error.kind === 'FailedPrecondition')) {
-      await removeContainer(ctx, container).catch((cleanup) => ctx.log.error(`Removing container ${id} after its start failed: ${textOf(cleanup)}`));
+      await removeContainer(ctx, container).catch((cleanup) =>
+        ctx.log.error(`Removing container ${id} after its start failed: ${textOf(cleanup)}`),
+      );
     }
     throw error;
   }

@@ -19,7 +19,12 @@ const REPORT_EVERY_MS = 60_000;
  * the container, not bound to any request; each call gives it its grace period (seconds; ≤ 0 is at once), which can
  * only bring the end nearer, and waits for the end or its own signal. A container that does not run is success.
  */
-export async function stopContainer(ctx: ContainerContext, container: Container, graceSeconds: number, signal?: AbortSignal): Promise<void> {
+export async function stopContainer(
+  ctx: ContainerContext,
+  container: Container,
+  graceSeconds: number,
+  signal?: AbortSignal,
+): Promise<void> {
   if (!isLive(container.state)) return;
   if (container.stopping === undefined) {
     const grace = new GracePeriod();
@@ -53,7 +58,9 @@ async function killLoop(ctx: ContainerContext, container: Container): Promise<vo
   let pause = KILL_BACKOFF_MS.first;
   let reportAt = Date.now() + REPORT_EVERY_MS;
   while (initIsAlive(container)) {
-    await send(container, SIGKILL).catch((error) => ctx.log.error(`Killing container ${container.id} failed, trying again: ${textOf(error)}`));
+    await send(container, SIGKILL).catch((error) =>
+      ctx.log.error(`Killing container ${container.id} failed, trying again: ${textOf(error)}`),
+    );
     await waitForEnd(container, Math.min(pause, LOOK_EVERY_MS));
     pause = Math.min(pause * 2, KILL_BACKOFF_MS.most);
     if (Date.now() < reportAt) continue;

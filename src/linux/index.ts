@@ -44,3 +44,6 @@ export {
 } from './inroot.ts';
 export { BlockingCalls } from './blocking.ts';
 export { type LockMode, tryLockFile, unlockFile } from './locks.ts';
+export { isNamespaceFile } from './nsfs.ts';
+export { sendUnixDatagram } from './datagram.ts';
+export { bindIdMapped, mountByParameters } from './fs-context.ts';

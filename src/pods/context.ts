@@ -1,12 +1,12 @@
-import type { ContainerContext, Creations } from '../containers/index.ts';
-import type { HostFacts, SpecSettings } from '../oci/spec/index.ts';
+import type { ContainerContext, CreationContext, Creations } from '../containers/index.ts';
+import type { HostFacts, SpecSettings, StringMap } from '../oci/spec/index.ts';
 import type { ImageService } from '../images/index.ts';
 import type { NamespaceMaker } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { NetworkService } from '../network/index.ts';
 import type { MonitorSettings } from '../oci/monitor/index.ts';
-import type { RuntimeTable } from '../oci/runtime/index.ts';
-import type { SeccompResolver } from '../security/index.ts';
+import type { RuntimeHandler, RuntimeTable } from '../oci/runtime/index.ts';
+import type { SeccompSettings } from '../security/index.ts';
 import type { Store } from '../storage/index.ts';
 import type { SandboxId } from '../ids/index.ts';
 import type { SandboxRegistry } from './registry.ts';
@@ -20,8 +20,8 @@ export interface PodSettings {
   readonly pauseImage: string;
   readonly pauseCommand: string;
   readonly dropInfraCtr: boolean;
-  /** `default_sysctls`, `key=value`. */
-  readonly defaultSysctls: readonly string[];
+  /** `default_sysctls`. */
+  readonly defaultSysctls: StringMap;
   readonly cgroupManager: 'systemd' | 'cgroupfs';
 }
 
@@ -38,8 +38,9 @@ export interface PodContext {
   readonly network: NetworkService;
   readonly namespaces: NamespaceMaker;
   readonly runtimes: RuntimeTable;
-  readonly seccomp: SeccompResolver;
+  readonly seccomp: (handler: RuntimeHandler) => SeccompSettings;
   readonly containers: ContainerContext;
+  readonly containerCreation: CreationContext;
   readonly registry: SandboxRegistry;
   readonly creations: Creations<SandboxId>;
   readonly log: Logger;

@@ -16,14 +16,20 @@ export async function createContainer(ctx: PodContext, request: CreateRequest, s
   const creation = checkRequest(request);
   const sandbox = findSandbox(ctx, request.podSandboxId);
   refuseIfStopped(sandbox);
-  return await createIn(ctx.containerCreation, sandbox, creation, async (work) => {
-    return await sandbox.admission.enter(async () => {
-      refuseIfStopped(sandbox);
-      const container = await work();
-      sandbox.containers.add(container);
-      return container;
-    });
-  }, signal);
+  return await createIn(
+    ctx.containerCreation,
+    sandbox,
+    creation,
+    async (work) => {
+      return await sandbox.admission.enter(async () => {
+        refuseIfStopped(sandbox);
+        const container = await work();
+        sandbox.containers.add(container);
+        return container;
+      });
+    },
+    signal,
+  );
 }
 
 function checkRequest({ config, sandboxConfig }: CreateRequest): Creation {

@@ -14,7 +14,16 @@ import type { SandboxStorage } from './storage.ts';
 /** state.json of an infra container that was dropped: never asked a runtime (docs/reference/cri-o-ondisk.md §5.3). */
 export async function writeSpoofedState(runDirectory: string, createdAt: Nanoseconds): Promise<void> {
   const created = toRfc3339(createdAt);
-  const json = { ociVersion: '', id: '', status: '', bundle: '', created, started: created, finished: GO_ZERO_TIME, checkpointedTime: GO_ZERO_TIME };
+  const json = {
+    ociVersion: '',
+    id: '',
+    status: '',
+    bundle: '',
+    created,
+    started: created,
+    finished: GO_ZERO_TIME,
+    checkpointedTime: GO_ZERO_TIME,
+  };
   await writeFileAtomic(posix.join(runDirectory, 'state.json'), `${JSON.stringify(json)}\n`, { mode: 0o644, sync: false });
 }
 
@@ -29,10 +38,11 @@ export async function startInfra(
 ): Promise<Container> {
   const { id, infraName, runtime } = plan;
   const container = infraContainer(plan, storage, spec, pod);
+  ctx.containers.registry.addInfra(container);
   undo.push(`delete infra container ${id}`, async () => {
     await stopContainer(ctx.containers, container, 0);
     await runtime.delete(id);
-    ctx.containers.registry.delete(container);
+    ctx.containers.registry.deleteInfra(container);
   });
   const processes = await createUnderMonitor(
     runtime.handler,

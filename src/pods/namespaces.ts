@@ -17,11 +17,18 @@ export function pinDirectory(namespacesDir: string, kind: NamespaceKind): string
 }
 
 /** Makes and pins the pod's namespaces with its sysctls in them; a sysctl that may not be set is skipped with a warning [D60–D65]. */
-export async function pinNamespaces(ctx: PodContext, plan: SandboxPlan, undo: UndoStack): Promise<{ pins: Pins; sysctls: ReadonlyMap<string, string> }> {
+export async function pinNamespaces(
+  ctx: PodContext,
+  plan: SandboxPlan,
+  undo: UndoStack,
+): Promise<{ pins: Pins; sysctls: ReadonlyMap<string, string> }> {
   const host = plan.hostNamespaces;
-  const { sysctls, warnings } = planSysctls(ctx.settings.defaultSysctls, plan.config.linux?.sysctls ?? new Map(), {
+  const { sysctls, warnings } = planSysctls({
+    defaults: ctx.settings.defaultSysctls,
+    requested: plan.config.linux?.sysctls ?? new Map(),
     hostNetwork: host.includes('net'),
     hostIpc: host.includes('ipc'),
+    idMappings: undefined,
   });
   for (const warning of warnings) ctx.log.warn(`Pod ${plan.name}: ${warning}`);
   const uuid = randomUUID();
@@ -48,7 +55,10 @@ export async function removePins(pins: Readonly<Partial<Record<NamespaceKind, st
     }
   }
   if (errors.length === 0) return;
-  throw new Failure('Unknown', `unable to remove managed namespaces: removing namespaces encountered the following errors [${errors.join(' ')}]`);
+  throw new Failure(
+    'Unknown',
+    `unable to remove managed namespaces: removing namespaces encountered the following errors [${errors.join(' ')}]`,
+  );
 }
 
 export async function attachNetwork(
@@ -63,6 +73,7 @@ export async function attachNetwork(
     name: metadata.name,
     namespace: metadata.namespace,
     uid: metadata.uid,
+    sandboxName: plan.name,
     netnsPath,
     cgroupParent: plan.config.linux?.cgroupParent ?? '',
     annotations,

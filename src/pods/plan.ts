@@ -6,8 +6,15 @@ import { type SandboxId, newHexId } from '../ids/index.ts';
 import type { NamespaceKind } from '../linux/index.ts';
 import type { PortMapping } from '../network/index.ts';
 import type { OciRuntime } from '../oci/runtime/index.ts';
-import { NamespaceMode, type NamespaceOption, type PodSandboxConfig, type PodSandboxMetadata, Protocol, type StringMap } from '../oci/spec/index.ts';
-import { filterAnnotations } from '../security/index.ts';
+import {
+  NamespaceMode,
+  type NamespaceOption,
+  type PodSandboxConfig,
+  type PodSandboxMetadata,
+  Protocol,
+  type StringMap,
+  filterAnnotations,
+} from '../oci/spec/index.ts';
 
 /** CRI's limit for one label, key and value together [D48]. */
 const LABEL_BYTES = 4096;
@@ -37,7 +44,11 @@ export interface SandboxPlan {
 }
 
 /** The name a request asks for; fails as CRI-O does on what is missing [D31, D34]. */
-export function requestedMetadata(config: PodSandboxConfig | undefined): { metadata: PodSandboxMetadata; config: PodSandboxConfig; name: string } {
+export function requestedMetadata(config: PodSandboxConfig | undefined): {
+  metadata: PodSandboxMetadata;
+  config: PodSandboxConfig;
+  name: string;
+} {
   const refuse = (why: string) => new Failure('InvalidArgument', `setting sandbox config: ${why}`);
   if (config === undefined) throw refuse('config is nil');
   if (config.metadata === undefined) throw refuse('metadata is nil');

@@ -1,6 +1,6 @@
 import { removeContainer, stopContainer } from '../containers/index.ts';
 import { wrap } from '../errors/index.ts';
-import { removeInfraCgroup } from '../resources/index.ts';
+import { droppedInfraDirectory, removeInfraCgroup } from '../resources/index.ts';
 import type { PodContext } from './context.ts';
 import { removePins } from './namespaces.ts';
 import type { Sandbox } from './sandbox.ts';
@@ -37,11 +37,11 @@ export async function removeSandbox(ctx: PodContext, sandbox: Sandbox, secondsLe
 async function removeInfra(ctx: PodContext, sandbox: Sandbox, grace: number): Promise<void> {
   const { infra } = sandbox;
   if (infra === undefined) {
-    removeInfraCgroup(sandbox.facts.cgroupsPath, ctx.settings.cgroupManager);
+    removeInfraCgroup(droppedInfraDirectory(ctx.settings.cgroupManager, sandbox.facts.cgroupParent, sandbox.id));
     return;
   }
   await stopContainer(ctx.containers, infra, grace);
   await sandbox.facts.runtime.delete(sandbox.id);
   infra.removed = true;
-  ctx.containers.registry.delete(infra);
+  ctx.containers.registry.deleteInfra(infra);
 }

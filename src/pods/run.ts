@@ -11,7 +11,7 @@ import { type SandboxPlan, planSandbox, requestedMetadata } from './plan.ts';
 import { Sandbox, type SandboxFacts } from './sandbox.ts';
 import { buildSpec, saveSpec } from './spec.ts';
 import { type SandboxStorage, prepareStorage } from './storage.ts';
-import { makeInfraCgroup } from '../resources/index.ts';
+import { droppedInfraDirectory, makeInfraCgroup } from '../resources/index.ts';
 
 /**
  * RunPodSandbox [D31–D82]. A pod of that name that exists already is the answer [D18]; one that is being made is waited for;
@@ -54,13 +54,16 @@ async function build(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progre
   progress.enter('sandbox storage creation');
   const [storage, network] = await both(prepareStorage(ctx, plan, undo), connect(ctx, plan, undo, progress));
   progress.enter('sandbox spec configuration');
-  const { spec, cgroupsPath, warnings } = buildSpec(ctx, plan, storage, network);
+  const { spec, cgroupsPath, warnings } = await buildSpec(ctx, plan, storage, network);
   for (const warning of warnings) ctx.log.warn(`Pod ${plan.name}: ${warning}`);
   await saveSpec(spec, storage);
   const sandbox = new Sandbox(factsOf(plan, storage, network.pins, spec, cgroupsPath), { ips: network.ips, cniResult: network.result });
   progress.enter('sandbox container runtime creation');
   if (plan.dropInfra) {
-    undo.push(`remove cgroup of ${plan.id}`, makeInfraCgroup(cgroupsPath, ctx.settings.cgroupManager));
+    undo.push(
+      `remove cgroup of ${plan.id}`,
+      makeInfraCgroup(droppedInfraDirectory(ctx.settings.cgroupManager, plan.config.linux?.cgroupParent ?? '', plan.id)),
+    );
     await writeSpoofedState(storage.runDirectory, plan.createdAt);
   } else {
     sandbox.infra = await startInfra(ctx, plan, storage, spec, sandbox, undo);

@@ -99,6 +99,7 @@ export class Sandbox implements PodOfContainer {
       name: metadata.name,
       namespace: metadata.namespace,
       uid: metadata.uid,
+      sandboxName: this.facts.name,
       netnsPath: pins.net,
       cgroupParent,
       annotations,

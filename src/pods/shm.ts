@@ -21,7 +21,10 @@ export function shmSize(annotations: StringMap): bigint {
   const match = /^([+-]?\d+)(?:\.(\d+))?([A-Za-z]*)$/.exec(value);
   const unit = SUFFIXES.get(match?.[3] ?? '');
   if (match === null || unit === undefined) {
-    throw new Failure('InvalidArgument', `failed to parse shm size '${value}': quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'`);
+    throw new Failure(
+      'InvalidArgument',
+      `failed to parse shm size '${value}': quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'`,
+    );
   }
   const fraction = match[2] ?? '';
   const bytes = (BigInt(`${match[1]}${fraction}`) * unit) / 10n ** BigInt(fraction.length);

@@ -3,22 +3,28 @@ import { posix } from 'node:path';
 import { toRfc3339 } from '../clock/index.ts';
 import { type OciSpec, buildSandboxSpec, encodeSpec } from '../oci/spec/index.ts';
 import { sandboxCgroupsPath } from '../resources/index.ts';
+import { resolveSeccomp } from '../security/index.ts';
 import type { PodContext } from './context.ts';
 import type { SandboxPlan } from './plan.ts';
 import type { Connection } from './run.ts';
 import type { SandboxStorage } from './storage.ts';
 
 /** The infra container's config.json: what CRI-O restores the pod from, process or not [D74–D78]. */
-export function buildSpec(
+export async function buildSpec(
   ctx: PodContext,
   plan: SandboxPlan,
   storage: SandboxStorage,
   network: Connection,
-): { spec: OciSpec; cgroupsPath: string; warnings: readonly string[] } {
+): Promise<{ spec: OciSpec; cgroupsPath: string; warnings: readonly string[] }> {
   const cgroupParent = plan.config.linux?.cgroupParent ?? '';
   const cgroupsPath = sandboxCgroupsPath(ctx.settings.cgroupManager, cgroupParent, plan.id);
   const host = plan.hostNamespaces;
   const { handler } = plan.runtime;
+  const security = plan.config.linux?.securityContext;
+  const seccomp = await resolveSeccomp(
+    { field: security?.seccomp, deprecated: security?.seccompProfilePath ?? '', privileged: plan.privileged, kind: 'sandbox' },
+    ctx.seccomp(handler),
+  );
   const { spec, warnings } = buildSandboxSpec({
     ...{ id: plan.id, name: plan.name, infraName: plan.infraName, config: plan.config, hostname: plan.hostname, logPath: plan.logPath },
     ...{ annotations: plan.annotations, labels: plan.labels, runtimeHandler: plan.runtimeHandler, privileged: plan.privileged },
@@ -39,7 +45,7 @@ export function buildSpec(
     cniResult: network.result === undefined ? undefined : JSON.stringify(network.result),
     spoofed: plan.dropInfra,
     sysctls: network.sysctls,
-    seccomp: ctx.seccomp.forSandbox(plan.config, plan.privileged, handler.seccompProfile),
+    seccomp,
     processLabel: '',
     mountLabel: '',
     runtime: handler.features,
@@ -52,5 +58,7 @@ export function buildSpec(
 /** The same bytes in the persistent directory (what is restored) and in the run directory (the bundle) [D78]. */
 export async function saveSpec(spec: OciSpec, where: { readonly directory: string; readonly runDirectory: string }): Promise<void> {
   const text = encodeSpec(spec);
-  await Promise.all([where.directory, where.runDirectory].map((directory) => writeFile(posix.join(directory, 'config.json'), text, { mode: 0o644 })));
+  await Promise.all(
+    [where.directory, where.runDirectory].map((directory) => writeFile(posix.join(directory, 'config.json'), text, { mode: 0o644 })),
+  );
 }

@@ -47,7 +47,9 @@ async function stopContainers(ctx: PodContext, sandbox: Sandbox, grace: number):
       try {
         await stopContainer(ctx.containers, container, grace);
       } catch (error) {
-        throw new Failure('Unknown', `stop containers in parallel: failed to stop container ${container.id}: ${textOf(error)}`, { cause: error });
+        throw new Failure('Unknown', `stop containers in parallel: failed to stop container ${container.id}: ${textOf(error)}`, {
+          cause: error,
+        });
       }
     }),
   );

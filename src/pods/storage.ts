@@ -66,7 +66,8 @@ async function createRecord(ctx: PodContext, plan: SandboxPlan, image: Image): P
       }),
     });
   } catch (error) {
-    if (kindOf(error) === 'AlreadyExists') throw new Failure('AlreadyExists', `pod sandbox with name "${name}" already exists`, { cause: error });
+    if (kindOf(error) === 'AlreadyExists')
+      throw new Failure('AlreadyExists', `pod sandbox with name "${name}" already exists`, { cause: error });
     throw wrap(`creating pod sandbox with name "${name}"`, error);
   }
 }

@@ -17,7 +17,12 @@ export class Listener {
   readonly #http: HttpServer;
   readonly #sockets = new Set<Socket>();
 
-  constructor(path: string, serveGrpc: (socket: Socket) => void, inspect: (request: IncomingMessage, response: ServerResponse) => void, log: Logger) {
+  constructor(
+    path: string,
+    serveGrpc: (socket: Socket) => void,
+    inspect: (request: IncomingMessage, response: ServerResponse) => void,
+    log: Logger,
+  ) {
     this.#path = path;
     this.#log = log;
     this.#http = createHttpServer(inspect);
@@ -87,7 +92,9 @@ function listenFailure(path: string, error: Error): Failure {
 async function answers(path: string): Promise<boolean> {
   try {
     if (!(await stat(path)).isSocket()) {
-      throw new Failure('FailedPrecondition', `failed to listen: ${path} exists and is no socket`, { advice: 'Remove the file, or listen elsewhere with --listen.' });
+      throw new Failure('FailedPrecondition', `failed to listen: ${path} exists and is no socket`, {
+        advice: 'Remove the file, or listen elsewhere with --listen.',
+      });
     }
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return false;

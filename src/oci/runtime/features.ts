@@ -17,18 +17,28 @@ export async function probeFeatures(path: string, env: Readonly<Record<string, s
   }
 }
 
+/** The parts of a features document that we use; anything of another shape counts as not said. */
 export function parseFeatures(json: unknown): RuntimeFeatures {
   const root = objectOf(json);
   const linux = objectOf(root['linux']);
-  const options = Array.isArray(root['mountOptions']) ? root['mountOptions'] : [];
-  const namespaces = Array.isArray(linux['namespaces']) ? linux['namespaces'] : [];
-  const max = root['ociVersionMax'];
+  const options = stringsOf(root['mountOptions']);
   return {
-    ociVersionMax: typeof max === 'string' ? max : undefined,
-    recursiveReadOnly: options.includes('rro'),
+    ociVersionMin: textOrNothing(root['ociVersionMin']),
+    ociVersionMax: textOrNothing(root['ociVersionMax']),
+    recursiveReadOnly: options?.includes('rro') === true,
     idmapMounts: objectOf(objectOf(linux['mountExtensions'])['idmap'])['enabled'] === true,
-    userNamespaces: namespaces.includes('user'),
+    mountOptions: options === undefined ? undefined : new Set(options),
+    unsafeAnnotations: stringsOf(root['potentiallyUnsafeConfigAnnotations']) ?? [],
+    userNamespaces: stringsOf(linux['namespaces'])?.includes('user') === true,
   };
+}
+
+function textOrNothing(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}
+
+function stringsOf(value: unknown): string[] | undefined {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : undefined;
 }
 
 function objectOf(value: unknown): Record<string, unknown> {

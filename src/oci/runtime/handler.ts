@@ -1,3 +1,5 @@
+import type { RuntimeFacts } from '../spec/index.ts';
+
 /** What a runtime handler of `[crio.runtime.runtimes.NAME]` comes down to once its defaults are filled in [K1]. */
 export interface RuntimeHandler {
   readonly name: string;
@@ -22,17 +24,17 @@ export interface RuntimeHandler {
   readonly features: RuntimeFeatures;
 }
 
-/** From `<runtime> features` [K17, K18]; a runtime without that command has none. */
-export interface RuntimeFeatures {
-  readonly ociVersionMax: string | undefined;
-  readonly recursiveReadOnly: boolean;
-  readonly idmapMounts: boolean;
+/** From `<runtime> features` [K17, K18]: what a spec depends on, and what Status tells. A runtime without that command has none. */
+export interface RuntimeFeatures extends RuntimeFacts {
   readonly userNamespaces: boolean;
 }
 
 export const NO_FEATURES: RuntimeFeatures = {
+  ociVersionMin: undefined,
   ociVersionMax: undefined,
   recursiveReadOnly: false,
   idmapMounts: false,
+  mountOptions: undefined,
+  unsafeAnnotations: [],
   userNamespaces: false,
 };

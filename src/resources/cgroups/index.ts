@@ -8,3 +8,4 @@ export {
   parseCgroupParent,
   sandboxCgroupsPath,
 } from './paths.ts';
+export { makeInfraCgroup, removeInfraCgroup } from './infra.ts';

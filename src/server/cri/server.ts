@@ -1,4 +1,11 @@
-import { type ConnectionInjector, Server, ServerCredentials, type ServerUnaryCall, type ServerWritableStream, type sendUnaryData } from '@grpc/grpc-js';
+import {
+  type ConnectionInjector,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Failure, textOf } from '../../errors/index.ts';

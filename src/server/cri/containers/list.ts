@@ -36,7 +36,9 @@ function select(containers: ContainerContext, filter: ContainerFilter | undefine
   }
   if (podSandboxId !== '') found = found.filter((container) => container.facts.pod.id.startsWith(podSandboxId));
   if (id === '' && podSandboxId !== '' && new Set(found.map((container) => container.facts.pod.id)).size > 1) return [];
-  return found.filter((container) => (state === undefined || wireState(container) === state.state) && labelsMatch(container.facts.labels, labelSelector));
+  return found.filter(
+    (container) => (state === undefined || wireState(container) === state.state) && labelsMatch(container.facts.labels, labelSelector),
+  );
 }
 
 /** [D160]: the image as the request named it. */

@@ -1,4 +1,10 @@
-import { CgroupDriver, type RuntimeConfigRequest, type RuntimeConfigResponse, type UpdateRuntimeConfigRequest, type UpdateRuntimeConfigResponse } from '../../../wire/index.ts';
+import {
+  CgroupDriver,
+  type RuntimeConfigRequest,
+  type RuntimeConfigResponse,
+  type UpdateRuntimeConfigRequest,
+  type UpdateRuntimeConfigResponse,
+} from '../../../wire/index.ts';
 import type { Handler } from '../rpc.ts';
 
 /** [D217] */

@@ -4,7 +4,11 @@ import type { MessageInput, RuntimeHandler, StatusRequest, StatusResponse } from
 import type { Handler } from '../rpc.ts';
 
 /** Conditions [D213], handlers with their features [D215], and the configuration for verbose [D216]. */
-export function status(network: NetworkService, runtimes: RuntimeTable, verboseConfig: () => string): Handler<StatusRequest, StatusResponse> {
+export function status(
+  network: NetworkService,
+  runtimes: RuntimeTable,
+  verboseConfig: () => string,
+): Handler<StatusRequest, StatusResponse> {
   return async (request) => {
     const net = network.status();
     return {
@@ -13,7 +17,12 @@ export function status(network: NetworkService, runtimes: RuntimeTable, verboseC
           { type: 'RuntimeReady', status: true },
           net.ready
             ? { type: 'NetworkReady', status: true }
-            : { type: 'NetworkReady', status: false, reason: 'NetworkPluginNotReady', message: `Network plugin returns error: ${net.reason}` },
+            : {
+                type: 'NetworkReady',
+                status: false,
+                reason: 'NetworkPluginNotReady',
+                message: `Network plugin returns error: ${net.reason}`,
+              },
         ],
       },
       runtimeHandlers: handlers(runtimes),
@@ -25,7 +34,10 @@ export function status(network: NetworkService, runtimes: RuntimeTable, verboseC
 
 /** The default one stands under the empty name too. User namespaces are not claimed until pods can have them. */
 function handlers(runtimes: RuntimeTable): MessageInput<RuntimeHandler>[] {
-  const entry = (name: string, recursiveReadOnlyMounts: boolean) => ({ name, features: { recursiveReadOnlyMounts, userNamespaces: false } });
+  const entry = (name: string, recursiveReadOnlyMounts: boolean) => ({
+    name,
+    features: { recursiveReadOnlyMounts, userNamespaces: false },
+  });
   const listed = runtimes.list().map(({ handler }) => entry(handler.name, handler.features.recursiveReadOnly));
   return [...listed, entry('', runtimes.get('').handler.features.recursiveReadOnly)];
 }

@@ -1,5 +1,11 @@
 import type { PodContext, Sandbox } from '../../../pods/index.ts';
-import { type ListPodSandboxRequest, type ListPodSandboxResponse, PodSandbox, type PodSandboxFilter, encodeRepeatedEntry } from '../../../wire/index.ts';
+import {
+  type ListPodSandboxRequest,
+  type ListPodSandboxResponse,
+  PodSandbox,
+  type PodSandboxFilter,
+  encodeRepeatedEntry,
+} from '../../../wire/index.ts';
 import { labelsMatch } from '../labels.ts';
 import type { Handler } from '../rpc.ts';
 import { stateOfSandbox } from './status.ts';

@@ -1,7 +1,13 @@
 import { wrap } from '../../../errors/index.ts';
 import { encodeSpec } from '../../../oci/spec/index.ts';
 import type { PodContext, Sandbox } from '../../../pods/index.ts';
-import { type MessageInput, type PodSandboxStatus, PodSandboxState, type PodSandboxStatusRequest, type PodSandboxStatusResponse } from '../../../wire/index.ts';
+import {
+  type MessageInput,
+  type PodSandboxStatus,
+  PodSandboxState,
+  type PodSandboxStatusRequest,
+  type PodSandboxStatusResponse,
+} from '../../../wire/index.ts';
 import type { Handler } from '../rpc.ts';
 
 export function podSandboxStatus(pods: PodContext): Handler<PodSandboxStatusRequest, PodSandboxStatusResponse> {

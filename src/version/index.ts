@@ -1,0 +1,1 @@
+export { CRIO_VERSION, RUNTIME_VERSION } from './version.ts';
