@@ -19,7 +19,7 @@ export interface GivenFlag {
 export interface GlobalFlags {
   /** By the key that they set: `crio.runtime.log_level`, or `config` for flags that no file knows. */
   readonly given: ReadonlyMap<string, GivenFlag>;
-  /** Flags of the command line in their order, for the start log [A25]. */
+  /** Flags of the command line by name, lists joined by commas: `FLAG: --name="value"` of the start log [A25]. */
   readonly commandLine: readonly { readonly name: string; readonly text: string }[];
   /** The subcommand and its arguments. */
   readonly rest: readonly string[];
@@ -60,7 +60,6 @@ export function parseGlobalFlags(args: readonly string[], env: Environment): Glo
 
 function parseArguments(args: readonly string[]): Omit<GlobalFlags, 'given'> & { readonly flags: ReadonlyMap<string, GivenFlag> } {
   const flags = new Map<string, GivenFlag>();
-  const commandLine: { name: string; text: string }[] = [];
   let help = false;
   let version = false;
   let next = 0;
@@ -81,8 +80,11 @@ function parseArguments(args: readonly string[]): Omit<GlobalFlags, 'given'> & {
     const text = attached ?? (flag.row.codec.flagType === 'bool' ? 'true' : args[next++]);
     if (text === undefined) throw usage(`flag needs an argument: -${name}`, `Give ${flag.row.codec.expects} after --${flag.name}.`);
     flags.set(flag.key, { value: valueOf(flag, name, text, flags.get(flag.key)), source: `--${flag.name}`, honoured: flag.row.honoured });
-    commandLine.push({ name: flag.name, text });
   }
+  const commandLine = FLAGS.flatMap(({ key, row, name }) => {
+    const flag = flags.get(key);
+    return flag === undefined ? [] : [{ name, text: row.codec.toText(flag.value) }];
+  });
   return { flags, commandLine, rest: args.slice(next), help, version };
 }
 

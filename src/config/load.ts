@@ -112,8 +112,8 @@ class Layers {
 
   file(reading: Reading, path: string): void {
     for (const [key, value] of reading.values) {
-      const merge = BY_KEY.get(key)?.merge;
-      this.draft.values.set(key, merge === undefined ? value : merge(this.draft.values.get(key), value));
+      const row = BY_KEY.get(key);
+      this.draft.values.set(key, row?.merge === undefined ? value : row.merge(this.draft.values.get(key), value));
     }
     for (const [name, handler] of reading.runtimes) this.draft.runtimes.set(name, handler);
     for (const [name, workload] of reading.workloads) this.draft.workloads.set(name, workload);
