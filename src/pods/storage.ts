@@ -1,14 +1,14 @@
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, rm } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { Failure, kindOf, textOf, wrap } from '../errors/index.ts';
 import type { Image } from '../images/index.ts';
 import { MS, mount, unmountIfMounted } from '../linux/index.ts';
+import { writeContainerEnv, writeHostname, writeResolvConf } from '../oci/rootfs/index.ts';
 import { NamespaceMode } from '../oci/spec/index.ts';
 import type { UndoStack } from '../sync/index.ts';
 import type { PodContext } from './context.ts';
 import { ensurePauseImage } from './pause-image.ts';
 import type { SandboxPlan } from './plan.ts';
-import { resolvConf } from './resolv-conf.ts';
 import { shmSize } from './shm.ts';
 
 export interface SandboxStorage {
@@ -31,15 +31,15 @@ export async function prepareStorage(ctx: PodContext, plan: SandboxPlan, undo: U
   undo.push(`delete storage container ${plan.id}`, () => ctx.store.deleteContainer(plan.id));
   const directory = ctx.store.containerDirectory(plan.id);
   const runDirectory = ctx.store.containerRunDirectory(plan.id);
-  const [rootfs, resolvPath, shmPath] = await Promise.all([
+  const [rootfs, resolvPath, shmPath, hostnamePath] = await Promise.all([
     mountRootfs(ctx, plan, undo),
-    writeResolvConf(plan, runDirectory),
+    writeResolvConf(runDirectory, plan.config.dnsConfig),
     provideShm(plan, runDirectory, undo),
+    writeHostname(runDirectory, plan.hostname),
+    writeContainerEnv(plan.dropInfra ? runDirectory : directory),
     mkdir(plan.logDirectory, { recursive: true, mode: 0o700 }),
-    writeFile(posix.join(runDirectory, 'hostname'), `${plan.hostname}\n`, { mode: 0o644 }),
-    writeFile(posix.join(plan.dropInfra ? runDirectory : directory, '.containerenv'), '', { mode: 0o644 }),
   ]);
-  return { image, rootfs, directory, runDirectory, resolvPath, hostnamePath: posix.join(runDirectory, 'hostname'), shmPath };
+  return { image, rootfs, directory, runDirectory, resolvPath, hostnamePath, shmPath };
 }
 
 async function createRecord(ctx: PodContext, plan: SandboxPlan, image: Image): Promise<void> {
@@ -79,17 +79,6 @@ async function mountRootfs(ctx: PodContext, plan: SandboxPlan, undo: UndoStack):
     return rootfs;
   } catch (error) {
     throw wrap(`failed to mount container ${plan.infraName} in pod sandbox ${plan.name}(${plan.id})`, error);
-  }
-}
-
-async function writeResolvConf(plan: SandboxPlan, runDirectory: string): Promise<string> {
-  const path = posix.join(runDirectory, 'resolv.conf');
-  try {
-    const text = resolvConf(plan.config.dnsConfig) ?? (await readFile('/etc/resolv.conf', 'utf8'));
-    await writeFile(path, text, { mode: 0o644 });
-    return path;
-  } catch (error) {
-    throw wrap('create resolv conf', error);
   }
 }
 

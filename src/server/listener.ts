@@ -32,7 +32,7 @@ export class Listener {
   /** Fails with FailedPrecondition while another daemon answers on the socket; a dead daemon's file is replaced. */
   async listen(): Promise<void> {
     await mkdir(dirname(this.#path), { recursive: true, mode: 0o755 });
-    await this.#refuseIfInUse();
+    await this.refuseIfInUse();
     await rm(this.#path, { force: true });
     await new Promise<void>((resolve, reject) => {
       this.#net.once('error', (error) => reject(listenFailure(this.#path, error)));
@@ -73,7 +73,8 @@ export class Listener {
     socket.once('close', () => clearTimeout(timer));
   }
 
-  async #refuseIfInUse(): Promise<void> {
+  /** Fails while another daemon answers. Asked before anything is touched, and again by `listen`. */
+  async refuseIfInUse(): Promise<void> {
     if (!(await answers(this.#path))) return;
     throw new Failure('FailedPrecondition', `already existing connection on ${this.#path}`, {
       code: 'EADDRINUSE',

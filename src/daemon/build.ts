@@ -1,0 +1,115 @@
+import { mkdir } from 'node:fs/promises';
+import type { Config } from '../config/index.ts';
+import { type Container, type ContainerContext, ContainerRegistry, type CreationContext, Creations, ExitWatcher } from '../containers/index.ts';
+import { textOf } from '../errors/index.ts';
+import { ImageService } from '../images/index.ts';
+import { NAMESPACE_KINDS, NamespaceMaker } from '../linux/index.ts';
+import type { Logger } from '../log/index.ts';
+import { NetworkService } from '../network/index.ts';
+import { readHostFacts } from '../oci/rootfs/index.ts';
+import { type PodContext, SandboxRegistry, pinDirectory } from '../pods/index.ts';
+import type { RuntimeHandler } from '../oci/runtime/index.ts';
+import { type SeccompProfile, type SeccompSettings, loadDefaultSeccomp, loadSeccompProfile } from '../security/index.ts';
+import { LayerUnpacker, Store } from '../storage/index.ts';
+import { buildRuntimes } from './handlers.ts';
+import { cgroupManagerOf, creationSettings, imageSettings, monitorSettings, networkSettings, podSettings, specSettings } from './settings.ts';
+
+/** Layers that are unpacked at the same time, over all pulls. */
+const UNPACK_WORKERS = 3;
+
+/** Everything that the daemon consists of, built once, in the order of dependency. */
+export interface Node {
+  readonly pods: PodContext;
+  readonly containers: ContainerContext;
+  readonly images: ImageService;
+  readonly network: NetworkService;
+  readonly store: Store;
+  readonly exits: ExitWatcher;
+  /** Ends workers and watches, the last made first; containers stay. */
+  close(): Promise<void>;
+}
+
+export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Logger): Promise<Node> {
+  await makeDirectories(config);
+  const manager = cgroupManagerOf(config);
+  const [store, runtimes, host] = await Promise.all([
+    Store.open({ graphRoot: config.crio.root, runRoot: config.crio.runroot, mountOptions: mountOptions(config), log }),
+    buildRuntimes(config.runtime.runtimes, config.runtime.defaultRuntime, manager === 'systemd', log),
+    readHostFacts(),
+  ]);
+  const unpacker = new LayerUnpacker({ log, maxWorkers: UNPACK_WORKERS });
+  const images = new ImageService({ store, unpacker, settings: imageSettings(config, env), log });
+  const network = new NetworkService({ settings: networkSettings(config, env), log });
+  const namespaces = new NamespaceMaker();
+  const seccomp = await seccompSettings(config, host.seccomp, [...runtimes.list()].map((runtime) => runtime.handler), log);
+
+  const registry = new SandboxRegistry();
+  const onContainerEvent: ContainerContext['onEvent'] = (event, container) => {
+    if (event === 'stopped') infraEnded(registry, container, log);
+    if (event === 'deleted') registry.get(container.facts.pod.id)?.containers.delete(container);
+  };
+  const containers: ContainerContext = {
+    store,
+    registry: new ContainerRegistry(),
+    exitsDir: config.runtime.containerExitsDir,
+    log,
+    onEvent: onContainerEvent,
+  };
+  const shared = { store, images, host, seccomp, log, specSettings: specSettings(config), monitorSettings: monitorSettings(config) };
+  const containerCreation: CreationContext = { ...shared, containers, settings: creationSettings(config), creations: new Creations() };
+  const pods: PodContext = {
+    ...shared,
+    ...{ network, namespaces, runtimes, containers, containerCreation, registry },
+    settings: podSettings(config),
+    creations: new Creations(),
+    onEvent: () => {},
+  };
+  const exits = new ExitWatcher(containers);
+  const close = async () => {
+    await exits.stop();
+    await namespaces.close();
+    await network.stop();
+    await unpacker.close();
+    await store.close();
+  };
+  return { pods, containers, images, network, store, exits, close };
+}
+
+/** A pause container that ends takes its pod with it [D111]. */
+function infraEnded(registry: SandboxRegistry, container: Container, log: Logger): void {
+  const sandbox = registry.get(container.id);
+  if (sandbox === undefined || sandbox.stopped) return;
+  void sandbox.markStopped().catch((error) => log.error(`Marking pod ${sandbox.id} as stopped failed: ${textOf(error)}`));
+}
+
+async function makeDirectories(config: Config): Promise<void> {
+  const { runtime, crio } = config;
+  const directories = [runtime.containerExitsDir, runtime.containerAttachSocketDir, crio.logDir];
+  directories.push(...NAMESPACE_KINDS.map((kind) => pinDirectory(runtime.namespacesDir, kind)));
+  for (const path of directories) await mkdir(path, { recursive: true, mode: 0o755 });
+}
+
+/** `mountopt` of storage_option; the other options of storage.conf are for later (docs/parity.md). */
+function mountOptions(config: Config): string[] {
+  const options = config.crio.storageOption.flatMap((option) => {
+    const match = /^(?:overlay2?\.)?mountopt=(.*)$/.exec(option);
+    return match?.[1] === undefined ? [] : match[1].split(',');
+  });
+  return options.filter((option) => option !== '');
+}
+
+/** Profiles are read once; a handler with a profile of its own has it instead of the global one [K16]. */
+async function seccompSettings(
+  config: Config,
+  supported: boolean,
+  handlers: readonly RuntimeHandler[],
+  log: Logger,
+): Promise<(handler: RuntimeHandler) => SeccompSettings> {
+  const loaded = await loadDefaultSeccomp(config.runtime.seccompProfile);
+  log.info(loaded.message);
+  const own = new Map<string, SeccompProfile>();
+  for (const { name, seccompProfile } of handlers) {
+    if (seccompProfile !== '') own.set(name, await loadSeccompProfile(seccompProfile));
+  }
+  return ({ name }) => ({ supported, runtimeDefault: own.get(name) ?? loaded.profile, privilegedProfile: config.runtime.privilegedSeccompProfile });
+}

@@ -1,0 +1,115 @@
+import type { Socket } from 'node:net';
+import { type Config, type LoadedConfig, loadConfig, serializeConfig, validateConfig } from '../config/index.ts';
+import { Failure, textOf } from '../errors/index.ts';
+import type { Logger } from '../log/index.ts';
+import { restoreAll } from '../pods/index.ts';
+import { CriServer, Listener, criHandlers, inspectApi } from '../server/index.ts';
+import { RUNTIME_VERSION } from '../version/index.ts';
+import { type Node, buildNode } from './build.ts';
+import { buildLogger } from './log.ts';
+import { notifyReady } from './notify.ts';
+import { cgroupManagerOf } from './settings.ts';
+import { StateFiles } from './version-file.ts';
+
+/** How long running calls may take to end when the daemon stops. */
+const STOP_GRACE_MS = 5000;
+
+/** Runs the daemon until a signal ends it; answers the exit code. Failures of the start are thrown. */
+export async function runDaemon(options: { readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv }): Promise<number> {
+  const loaded = loadConfig(options);
+  const log = buildLogger(loaded.config);
+  const { config, warnings } = await validateConfig(loaded.config);
+  report(loaded, warnings, log);
+  process.umask(0o022);
+  const stopped = stopSignal(log);
+  const daemon = await startDaemon(config, options.env, log);
+  await stopped;
+  await daemon.stop();
+  return 0;
+}
+
+interface RunningDaemon {
+  stop(): Promise<void>;
+}
+
+/** Socket, restore, serve, in the order that loses nothing: the exits are watched before states are read. */
+async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger): Promise<RunningDaemon> {
+  log.info(`Starting CRI-O, version: ${RUNTIME_VERSION}`);
+  let serve: ((socket: Socket) => void) | undefined;
+  const waiting: Socket[] = [];
+  const inspect = inspectApi({ config, serialize: () => serializeConfig(config) });
+  const listener = new Listener(config.api.listen, (socket) => (serve === undefined ? waiting.push(socket) : serve(socket)), inspect.handle, log);
+  await listener.refuseIfInUse();
+  const state = new StateFiles(config.crio);
+  const node = await buildNode(config, env, log);
+  try {
+    node.exits.start();
+    await node.network.start();
+    const restored = await restoreAll(node.pods);
+    await node.exits.scan();
+    log.info(`Restored ${restored.sandboxes} pods and ${restored.containers} containers${restored.broken.length === 0 ? '' : `, ${restored.broken.length} records could not be read`}`);
+    await state.begin();
+    inspect.attach(node.pods, node.containers);
+    const server = criServer(config, node, log);
+    await listener.listen();
+    serve = (socket) => server.serve(socket);
+    for (const socket of waiting) serve(socket);
+    log.info(`Serving CRI on ${config.api.listen}`);
+    notifyReady(env, log);
+    return { stop: () => stop(listener, server, node, state, log) };
+  } catch (error) {
+    await listener.close();
+    await node.close();
+    throw error;
+  }
+}
+
+function criServer(config: Config, node: Node, log: Logger): CriServer {
+  const handlers = criHandlers({
+    pods: node.pods,
+    containers: node.containers,
+    images: node.images,
+    runtimeVersion: RUNTIME_VERSION,
+    verboseConfig: () => JSON.stringify({ sandboxImage: config.image.pauseImage, crio: { CgroupManager: cgroupManagerOf(config), ...plain(config.runtime) } }),
+  });
+  return new CriServer(handlers, { maxReceive: Number(config.api.grpcMaxRecvMsgSize), maxSend: Number(config.api.grpcMaxSendMsgSize) }, log);
+}
+
+/** Maps become objects, so that JSON shows them. */
+function plain(value: unknown): Record<string, unknown> {
+  return JSON.parse(JSON.stringify(value, (_, item: unknown) => (item instanceof Map ? Object.fromEntries(item) : typeof item === 'bigint' ? Number(item) : item))) as Record<string, unknown>;
+}
+
+/** Containers go on: only what this process holds is given back. */
+async function stop(listener: Listener, server: CriServer, node: Node, state: StateFiles, log: Logger): Promise<void> {
+  const closed = listener.close();
+  await server.stop(STOP_GRACE_MS);
+  await closed;
+  await node.close();
+  await state.end();
+  log.info('Stopped, containers go on');
+}
+
+function stopSignal(log: Logger): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        log.info(`Received ${signal}, stopping`);
+        resolve();
+      });
+    }
+    process.on('SIGPIPE', () => {});
+  });
+}
+
+function report(loaded: LoadedConfig, warnings: readonly string[], log: Logger): void {
+  for (const notice of loaded.notices) log.info(notice);
+  for (const warning of [...loaded.warnings, ...warnings]) log.warn(warning);
+  for (const { key, source } of loaded.unhonoured) log.warn(`${key} is set (${source}) but has no effect in this version yet`);
+}
+
+/** What a failed start prints: text, cause, advice. */
+export function explainStartFailure(error: unknown): string {
+  const advice = error instanceof Failure ? error.advice : undefined;
+  return advice === undefined ? textOf(error) : `${textOf(error)}\n${advice}`;
+}

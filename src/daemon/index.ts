@@ -1,0 +1,1 @@
+export { explainStartFailure, runDaemon } from './daemon.ts';

@@ -1,0 +1,114 @@
+import type { Config } from '../config/index.ts';
+import type { CreationSettings } from '../containers/index.ts';
+import { Failure } from '../errors/index.ts';
+import { type ImageSettings, defaultImageSettings } from '../images/index.ts';
+import type { NetworkSettings } from '../network/index.ts';
+import type { MonitorSettings } from '../oci/monitor/index.ts';
+import type { SpecSettings } from '../oci/spec/index.ts';
+import { parseUlimits } from '../oci/spec/index.ts';
+import type { PodSettings } from '../pods/index.ts';
+import type { CgroupManagerName } from '../resources/index.ts';
+import { CRIO_VERSION } from '../version/index.ts';
+import { dirname, join } from 'node:path';
+
+/** What each room is told of the configuration: the only place where its keys meet the rooms. */
+export function cgroupManagerOf(config: Config): CgroupManagerName {
+  const name = config.runtime.cgroupManager;
+  if (name === 'systemd' || name === 'cgroupfs') return name;
+  throw new Failure('InvalidArgument', `invalid cgroup_manager "${name}"`, { advice: 'Set cgroup_manager to systemd or cgroupfs.' });
+}
+
+export function monitorSettings(config: Config): MonitorSettings {
+  const { runtime } = config;
+  return {
+    exitsDir: runtime.containerExitsDir,
+    attachSocketDir: runtime.containerAttachSocketDir,
+    logLevel: runtime.logLevel,
+    logSizeMax: Number(runtime.logSizeMax),
+    logToJournald: runtime.logToJournald,
+    noPivot: runtime.noPivot,
+    systemdCgroup: runtime.cgroupManager === 'systemd',
+  };
+}
+
+export function podSettings(config: Config): PodSettings {
+  return {
+    logDir: config.crio.logDir,
+    namespacesDir: config.runtime.namespacesDir,
+    pauseImage: config.image.pauseImage,
+    pauseCommand: config.image.pauseCommand,
+    dropInfraCtr: config.runtime.dropInfraCtr,
+    defaultSysctls: new Map(config.runtime.defaultSysctls.map((word) => splitAt(word, 'default_sysctls'))),
+    cgroupManager: cgroupManagerOf(config),
+  };
+}
+
+export function creationSettings(config: Config): CreationSettings {
+  const { runtime, image } = config;
+  const volumes = image.imageVolumes;
+  if (volumes !== 'mkdir' && volumes !== 'bind' && volumes !== 'ignore') throw new Failure('InvalidArgument', 'unrecognized image volume type specified');
+  return {
+    cgroupManager: cgroupManagerOf(config),
+    imageVolumes: volumes,
+    bindMountPrefix: runtime.bindMountPrefix,
+    absentMountSourcesToReject: runtime.absentMountSourcesToReject,
+    defaultMountsFile: runtime.defaultMountsFile,
+    timezone: runtime.timezone,
+    additionalDevices: runtime.additionalDevices,
+    allowedDevices: runtime.allowedDevices,
+    deviceOwnershipFromSecurityContext: runtime.deviceOwnershipFromSecurityContext,
+    namespacesDir: runtime.namespacesDir,
+    imageVolumesDir: join(dirname(runtime.containerExitsDir), 'image-volumes'),
+  };
+}
+
+export function specSettings(config: Config): SpecSettings {
+  const { runtime } = config;
+  return {
+    defaultEnv: runtime.defaultEnv,
+    defaultCapabilities: runtime.defaultCapabilities,
+    addInheritableCapabilities: runtime.addInheritableCapabilities,
+    defaultUlimits: parseUlimits(runtime.defaultUlimits),
+    pidsLimit: BigInt(runtime.pidsLimit),
+    readOnly: runtime.readOnly,
+    systemdCgroups: runtime.cgroupManager === 'systemd',
+    minInjectedGomaxprocs: Number(runtime.minInjectedGomaxprocs),
+    infraCtrCpuset: runtime.infraCtrCpuset,
+    oldAnnotationKeys: false,
+  };
+}
+
+export function networkSettings(config: Config, env: NodeJS.ProcessEnv): NetworkSettings {
+  const { network, runtime } = config;
+  return {
+    networkDir: network.networkDir,
+    pluginDirs: network.pluginDirs,
+    defaultNetwork: network.cniDefaultNetwork,
+    statusGraceMs: Number(network.cniStatusGracePeriod),
+    disableHostPortMapping: runtime.disableHostportMapping,
+    environment: env,
+    loopback: 'already-up', // NamespaceMaker brings it up.
+  };
+}
+
+export function imageSettings(config: Config, env: NodeJS.ProcessEnv): ImageSettings {
+  const { image } = config;
+  const mode = image.shortNameMode;
+  return {
+    ...defaultImageSettings({ env, uid: process.getuid?.() ?? 0, version: CRIO_VERSION }),
+    pauseImage: image.pauseImage,
+    pinnedImages: image.pinnedImages,
+    globalAuthFile: image.globalAuthFile,
+    namespacedAuthDir: image.namespacedAuthDir,
+    signaturePolicy: image.signaturePolicy,
+    signaturePolicyDir: image.signaturePolicyDir,
+    shortNameMode: mode === 'disabled' ? 'disabled' : 'enforcing',
+    pullProgressTimeoutMs: Number(image.pullProgressTimeout),
+  };
+}
+
+function splitAt(word: string, key: string): [string, string] {
+  const at = word.indexOf('=');
+  if (at > 0) return [word.slice(0, at).trim(), word.slice(at + 1).trim()];
+  throw new Failure('InvalidArgument', `invalid ${key}: "${word}"`, { advice: 'Write NAME=VALUE.' });
+}

@@ -1,0 +1,78 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Config } from '../../config/index.ts';
+import type { Container, ContainerContext } from '../../containers/index.ts';
+import type { PodContext } from '../../pods/index.ts';
+
+export interface InspectSources {
+  readonly config: Config;
+  /** The configuration in effect as TOML. */
+  readonly serialize: () => string;
+}
+
+/** The inspect API: HTTP/1 on the CRI socket [C73–C78]. */
+export function inspectApi(sources: InspectSources): {
+  handle(request: IncomingMessage, response: ServerResponse): void;
+  attach(pods: PodContext, containers: ContainerContext): void;
+} {
+  let node: { readonly pods: PodContext; readonly containers: ContainerContext } | undefined;
+  const handle = (request: IncomingMessage, response: ServerResponse) => {
+    if (request.method !== 'GET') return plain(response, 405, '');
+    const path = new URL(request.url ?? '/', 'http://unix').pathname;
+    if (path === '/info') return json(response, info(sources.config));
+    if (path === '/config') return send(response, 200, 'application/toml', sources.serialize());
+    const id = /^\/containers\/([^/]+)$/.exec(path)?.[1];
+    if (id === undefined) return plain(response, 404, '404 page not found');
+    const found = node === undefined ? undefined : describeContainer(node, id);
+    if (found === undefined) return plain(response, 404, `can't find the container with id ${id}`);
+    return json(response, found);
+  };
+  return { handle, attach: (pods, containers) => void (node = { pods, containers }) };
+}
+
+/** [C75, C76] */
+function info(config: Config) {
+  const full = [{ container_id: 0, host_id: 0, size: 4294967295 }];
+  return {
+    storage_driver: config.crio.storageDriver === '' ? 'overlay' : config.crio.storageDriver,
+    storage_image: config.crio.imagestore,
+    storage_root: config.crio.root,
+    cgroup_driver: config.runtime.cgroupManager,
+    default_id_mappings: { uids: full, gids: full },
+  };
+}
+
+/** [C78] A pod's id addresses its infra container. */
+function describeContainer(node: { readonly pods: PodContext; readonly containers: ContainerContext }, id: string) {
+  const container: Container | undefined = node.containers.registry.monitored(id);
+  const sandbox = node.pods.registry.get(container?.facts.pod.id ?? id);
+  const facts = container?.facts ?? (sandbox === undefined ? undefined : { ...sandbox.facts, image: undefined, pod: sandbox, logPath: '' });
+  if (facts === undefined || sandbox === undefined) return undefined;
+  return {
+    name: facts.name,
+    pid: container?.init?.pid ?? 0,
+    image: facts.image?.requested ?? '',
+    image_ref: facts.image?.id ?? '',
+    created_time: Number(facts.createdAt),
+    labels: Object.fromEntries(facts.labels),
+    annotations: Object.fromEntries(facts.annotations),
+    crio_annotations: facts.spec.annotations,
+    log_path: facts.logPath,
+    root: facts.spec.root.path,
+    sandbox: sandbox.id,
+    ip_addresses: sandbox.ips,
+    host_network: sandbox.facts.hostNetwork,
+  };
+}
+
+function json(response: ServerResponse, value: unknown): void {
+  send(response, 200, 'application/json', JSON.stringify(value));
+}
+
+function plain(response: ServerResponse, code: number, text: string): void {
+  send(response, code, 'text/plain; charset=utf-8', text === '' ? '' : `${text}\n`);
+}
+
+function send(response: ServerResponse, code: number, type: string, body: string): void {
+  response.writeHead(code, { 'content-type': type });
+  response.end(body);
+}
