@@ -24,12 +24,18 @@ describe('flights', () => {
     assert.equal(runs, 1);
   });
 
-  it('start anew for a caller who comes while deserted work is still being stopped', async () => {
+  it('start anew for a caller who comes while deserted work is still being stopped, whose end the last caller awaits', async () => {
     const flights = new Flights<string, string>();
     const leaving = new AbortController();
-    const first = flights.join('k', () => new Promise(() => {}), leaving.signal);
+    const undone = Promise.withResolvers<string>();
+    let left = false;
+    const first = flights.join('k', () => undone.promise, leaving.signal).finally(() => (left = true));
+    const refused = assert.rejects(first, /gone/);
     leaving.abort(new Error('gone'));
-    await assert.rejects(first, /gone/);
+    await new Promise(setImmediate);
     assert.equal(await flights.join('k', () => Promise.resolve('anew')), 'anew');
+    assert.equal(left, false);
+    undone.reject(new Error('stopped'));
+    await refused;
   });
 });

@@ -1,6 +1,7 @@
 /**
  * One piece of work for many callers of the same key. The work gets a signal that fires only when every
- * caller has gone; a caller whose own signal fires leaves with that signal's reason.
+ * caller has gone; a caller whose own signal fires leaves with that signal's reason. The last to leave waits for
+ * the stopped work to end, so that whatever it undoes is undone when the caller hears of it.
  */
 export class Flights<K, T> {
   readonly #flights = new Map<K, { readonly result: Promise<T>; readonly stop: AbortController; waiting: number }>();
@@ -23,6 +24,7 @@ export class Flights<K, T> {
         // Whoever comes now starts anew instead of joining work that is being stopped.
         this.#forget(key, mine.stop);
         mine.stop.abort();
+        await mine.result.catch(() => {});
       }
     }
   }
