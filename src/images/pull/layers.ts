@@ -1,0 +1,139 @@
+import { type FailureKind, Failure, codeOf, kindOf, textOf, wrap } from '../../errors/index.ts';
+import type { Digest, HexId } from '../../ids/index.ts';
+import type { Logger } from '../../log/index.ts';
+import type { ImageStore, Unpacker } from '../store.ts';
+import { Flights } from '../../sync/index.ts';
+import type { PullProgress } from '../image.ts';
+import type { Descriptor } from '../manifest.ts';
+import { type RegistryClient, blobStream } from '../registry/index.ts';
+import { Slots } from './slots.ts';
+import { together } from './together.ts';
+
+/** One layer of an image, by the id that it has in the store (docs/reference/cri-o-ondisk.md §1.7). */
+export interface ChainLayer {
+  readonly id: HexId;
+  readonly parent: HexId | undefined;
+  readonly diffId: Digest;
+  readonly blob: Descriptor;
+}
+
+/** What one pull brings along for its layers. */
+export interface LayerOrder {
+  readonly client: RegistryClient;
+  readonly log: Logger;
+  /** Bytes that this pull has to fetch in all: small ones go first. */
+  readonly weight: number;
+}
+
+export type LayerStep = Extract<PullProgress['step'], 'downloading' | 'downloaded' | 'committed' | 'reused'>;
+export type LayerListener = (layer: ChainLayer, step: LayerStep, offset: number) => void;
+
+export interface LayerFetcherOptions {
+  readonly store: ImageStore;
+  readonly unpacker: Unpacker;
+  /** Layers under way at once, over all pulls [I41]. */
+  readonly maxDownloads: number;
+}
+
+/**
+ * Brings layers into the store: fetched and unpacked side by side, committed bottom-up as soon as that is
+ * possible, each once however many pulls want it [p18].
+ */
+export class LayerFetcher {
+  readonly #store: ImageStore;
+  readonly #unpacker: Unpacker;
+  readonly #slots: Slots;
+  readonly #flights = new Flights<HexId, void>();
+  readonly #listeners = new Map<HexId, Set<LayerListener>>();
+
+  constructor(options: LayerFetcherOptions) {
+    this.#store = options.store;
+    this.#unpacker = options.unpacker;
+    this.#slots = new Slots(options.maxDownloads);
+  }
+
+  /** Makes sure that all layers of a chain are in the store. Leaves nothing staged behind when it fails. */
+  async ensure(chain: readonly ChainLayer[], order: LayerOrder, listener: LayerListener, signal: AbortSignal): Promise<void> {
+    for (const layer of chain) this.#listen(layer.id, listener);
+    try {
+      await together((shared) => chain.map((_, index) => this.#ensureOne(chain, index, order, shared)), signal);
+    } finally {
+      for (const layer of chain) this.#unlisten(layer.id, listener);
+    }
+  }
+
+  async #ensureOne(chain: readonly ChainLayer[], index: number, order: LayerOrder, signal: AbortSignal): Promise<void> {
+    const layer = chain[index];
+    if (layer === undefined) return;
+    await this.#flights.join(layer.id, (shared) => this.#make(chain, index, layer, order, shared), signal);
+  }
+
+  async #make(chain: readonly ChainLayer[], index: number, layer: ChainLayer, order: LayerOrder, signal: AbortSignal): Promise<void> {
+    if ((await this.#store.layer(layer.id)) !== undefined) return this.#tell(layer, 'reused', layer.blob.size);
+    const staged = await this.#store.stageLayer(layer.parent);
+    try {
+      // Joined here too, not only by the pull: this layer may outlive the pull that began it.
+      const [content] = await together(
+        (shared) => [this.#unpack(layer, staged, order, shared), this.#ensureOne(chain, index - 1, order, shared)] as const,
+        signal,
+      );
+      this.#tell(layer, 'downloaded', layer.blob.size);
+      await staged.commit({ ...content, id: layer.id, parent: layer.parent });
+      this.#tell(layer, 'committed', layer.blob.size);
+    } finally {
+      await staged.discard();
+    }
+  }
+
+  async #unpack(layer: ChainLayer, staged: { diffDir: string; tarSplitPath: string }, order: LayerOrder, signal: AbortSignal) {
+    const { blob } = layer;
+    const unpack = async () => {
+      this.#tell(layer, 'downloading', 0);
+      return await this.#unpacker.unpack(blobStream(order.client, blob, signal), {
+        diffDir: staged.diffDir,
+        tarSplitPath: staged.tarSplitPath,
+        blobDigest: blob.digest,
+        diffId: layer.diffId,
+        signal,
+        onProgress: (offset) => this.#tell(layer, 'downloading', offset),
+      });
+    };
+    try {
+      return await this.#slots.run(order.weight, unpack, signal);
+    } catch (error) {
+      throw unpackFailure(layer, error);
+    }
+  }
+
+  #tell(layer: ChainLayer, step: LayerStep, offset: number): void {
+    for (const listener of this.#listeners.get(layer.id) ?? []) listener(layer, step, offset);
+  }
+
+  #listen(id: HexId, listener: LayerListener): void {
+    const known = this.#listeners.get(id);
+    if (known === undefined) this.#listeners.set(id, new Set([listener]));
+    else known.add(listener);
+  }
+
+  #unlisten(id: HexId, listener: LayerListener): void {
+    const known = this.#listeners.get(id);
+    known?.delete(listener);
+    if (known?.size === 0) this.#listeners.delete(id);
+  }
+}
+
+/** The reference's words for content that is not what the manifest promised [I48]. */
+function unpackFailure(layer: ChainLayer, error: unknown): Failure {
+  const kind: FailureKind = kindOf(error);
+  if (codeOf(error) === 'BLOB_DIGEST_MISMATCH') {
+    return new Failure(kind, `writing blob: storing blob to file: blob digest mismatch: ${textOf(error)}`, {
+      cause: error,
+      code: 'DIGEST_INVALID',
+    });
+  }
+  if (codeOf(error) === 'DIFF_ID_MISMATCH') {
+    const message = `layer (blob ${layer.blob.digest}) does not match config's DiffID "${layer.diffId}": ${textOf(error)}`;
+    return new Failure(kind, message, { cause: error, code: 'DIFF_ID_MISMATCH' });
+  }
+  return wrap('writing blob', error);
+}
