@@ -135,6 +135,7 @@ const BOUND = [
   '/etc/crio',
   '/etc/cni',
   '/etc/containers',
+  '/etc/containerd',
   '/var/lib/crio',
   '/var/lib/cni',
   '/var/lib/containers',
