@@ -47,3 +47,5 @@ export { type LockMode, tryLockFile, unlockFile } from './locks.ts';
 export { isNamespaceFile } from './nsfs.ts';
 export { sendUnixDatagram } from './datagram.ts';
 export { bindIdMapped, mountByParameters } from './fs-context.ts';
+export { deleteUdpConntrack } from './conntrack.ts';
+export { removeTreeAt } from './remove.ts';

@@ -39,7 +39,8 @@ export class Readiness {
   }
 
   start(): void {
-    if (this.#o.graceMs <= 0) this.#o.log.debug(`Continuous CNI STATUS monitoring is disabled (cni_status_grace_period is ${this.#o.graceMs} ms)`);
+    if (this.#o.graceMs <= 0)
+      this.#o.log.debug(`Continuous CNI STATUS monitoring is disabled (cni_status_grace_period is ${this.#o.graceMs} ms)`);
     void this.changed();
   }
 
@@ -60,7 +61,8 @@ export class Readiness {
   /** Settles when pods can get a network; fails at shutdown [D36] or with the signal's reason. */
   async whenReady(signal?: AbortSignal): Promise<void> {
     if (this.#failure === undefined) return;
-    if (this.#stopped) throw new Failure('Unavailable', `server shutdown before CNI plugin was ready: ${this.#failure}`, { code: 'SHUTDOWN' });
+    if (this.#stopped)
+      throw new Failure('Unavailable', `server shutdown before CNI plugin was ready: ${this.#failure}`, { code: 'SHUTDOWN' });
     await orAborted(this.#waiters.promise, signal);
   }
 

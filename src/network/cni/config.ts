@@ -59,7 +59,9 @@ export function parsePlugin(source: Uint8Array | Json): PluginConfig {
   if (!isObject(json)) throw invalid(`error parsing configuration: json: cannot unmarshal ${jsonKind(json)} into Go value`);
   const name = property(json, 'name') ?? '';
   if (typeof type !== 'string' || typeof name !== 'string')
-    throw invalid(`error parsing configuration: invalid ${typeof type === 'string' ? 'name' : 'type'} type ${goType(typeof type === 'string' ? name : type)}`);
+    throw invalid(
+      `error parsing configuration: invalid ${typeof type === 'string' ? 'name' : 'type'} type ${goType(typeof type === 'string' ? name : type)}`,
+    );
   if (type === '') throw invalid("error parsing configuration: missing 'type'");
   return { type, name, capabilities: capabilitiesOf(json), json };
 }

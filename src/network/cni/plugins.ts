@@ -73,7 +73,8 @@ export class Plugins {
     for (const dir of this.#dirs) {
       const path = join(dir, type);
       const found = await stat(path).catch(() => undefined);
-      if (found?.isFile() === true) return { path, identity: `${path} ${found.dev}:${found.ino} ${found.size} ${found.mtimeMs} ${found.mode}` };
+      if (found?.isFile() === true)
+        return { path, identity: `${path} ${found.dev}:${found.ino} ${found.size} ${found.mtimeMs} ${found.mode}` };
     }
     throw new Failure('NotFound', `failed to find plugin ${JSON.stringify(type)} in path [${this.#dirs.join(' ')}]`, {
       advice: `Install the CNI plugin ${type} into one of plugin_dirs.`,
@@ -83,7 +84,12 @@ export class Plugins {
   async #askVersions(path: string): Promise<readonly string[]> {
     // The dummies are for plugins built against an older specification, which check them even for VERSION.
     const dummy: Attachment = { containerId: '', netns: 'dummy', ifName: 'dummy', args: [], capabilityArgs: {} };
-    const execution = { command: 'VERSION', stdin: `{"cniVersion":"${CNI_VERSION}"}`, attachment: dummy, deadline: deadlineIn(VERSION_LIMIT_MS) } as const;
+    const execution = {
+      command: 'VERSION',
+      stdin: `{"cniVersion":"${CNI_VERSION}"}`,
+      attachment: dummy,
+      deadline: deadlineIn(VERSION_LIMIT_MS),
+    } as const;
     let answer: string;
     try {
       answer = await this.#run(path, execution);
@@ -173,6 +179,11 @@ function startOrTimeFailure(path: string, error: unknown): unknown {
 }
 
 function signalText(signal: NodeJS.Signals): string {
-  const words: Readonly<Partial<Record<NodeJS.Signals, string>>> = { SIGKILL: 'killed', SIGTERM: 'terminated', SIGSEGV: 'segmentation fault', SIGABRT: 'aborted' };
+  const words: Readonly<Partial<Record<NodeJS.Signals, string>>> = {
+    SIGKILL: 'killed',
+    SIGTERM: 'terminated',
+    SIGSEGV: 'segmentation fault',
+    SIGABRT: 'aborted',
+  };
   return words[signal] ?? signal;
 }

@@ -70,7 +70,8 @@ export class NetworkRegistry {
   }
 
   #changed({ dir, file }: DirectoryEvent): void {
-    if (file !== undefined && NETWORK_EXTENSIONS.includes(extname(file))) this.#o.log.info(`CNI monitoring event ${JSON.stringify(join(dir, file))}`);
+    if (file !== undefined && NETWORK_EXTENSIONS.includes(extname(file)))
+      this.#o.log.info(`CNI monitoring event ${JSON.stringify(join(dir, file))}`);
     this.#reload.poke();
   }
 

@@ -91,9 +91,7 @@ export function pluginInput(
     cniVersion: network.cniVersion,
     ...(more.prevResult === undefined ? {} : { prevResult: toJson(more.prevResult) }),
     ...(Object.keys(runtimeConfig).length === 0 ? {} : { runtimeConfig }),
-    ...(more.attachments === undefined
-      ? {}
-      : { 'cni.dev/valid-attachments': more.attachments, 'cni.dev/attachments': more.attachments }),
+    ...(more.attachments === undefined ? {} : { 'cni.dev/valid-attachments': more.attachments, 'cni.dev/attachments': more.attachments }),
   });
 }
 

@@ -132,15 +132,24 @@ function formOf(version: string): Form {
 function legacyFamily(result: CniResult, family: 4 | 6): JsonObject {
   const ip = result.ips?.find((candidate) => familyOf(candidate.address) === family);
   if (ip === undefined) return {};
-  const routes = (result.routes ?? []).filter((route) => familyOf(route.dst) === family).map(({ dst, gw }) => ({ dst, ...defined({ gw }) }));
-  return { [`ip${family}`]: { ip: ip.address, ...(defined({ gateway: ip.gateway, routes: routes.length > 0 ? routes : undefined }) as JsonObject) } };
+  const routes = (result.routes ?? [])
+    .filter((route) => familyOf(route.dst) === family)
+    .map(({ dst, gw }) => ({ dst, ...defined({ gw }) }));
+  return {
+    [`ip${family}`]: {
+      ip: ip.address,
+      ...(defined({ gateway: ip.gateway, routes: routes.length > 0 ? routes : undefined }) as JsonObject),
+    },
+  };
 }
 
 function legacyIp(json: JsonObject, key: 'ip4' | 'ip6'): CniIp[] {
   const value = property(json, key);
   if (value === undefined || value === null) return [];
   const object = requireObject(value, key);
-  return [{ address: cidr(property(object, 'ip'), `${key}.ip`), ...defined({ gateway: address(property(object, 'gateway'), `${key}.gateway`) }) }];
+  return [
+    { address: cidr(property(object, 'ip'), `${key}.ip`), ...defined({ gateway: address(property(object, 'gateway'), `${key}.gateway`) }) },
+  ];
 }
 
 function legacyRoutes(json: JsonObject, key: 'ip4' | 'ip6'): readonly CniRoute[] {

@@ -1,0 +1,1 @@
+export { type HostPortManager, type HostPortOwner, noHostPorts, openHostPorts } from './manager.ts';
