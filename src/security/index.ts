@@ -28,3 +28,5 @@ export {
   loadDefaultSeccomp,
   resolveSeccomp,
 } from './seccomp-request.ts';
+export { type ApparmorRequest, apparmorProfile, isApparmorEnabled, isApparmorProfileLoaded } from './apparmor.ts';
+export { type LabelRules, type SelinuxOptions, applyLabelRules, containerLabel, isSelinuxEnabled } from './selinux.ts';

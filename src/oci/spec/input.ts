@@ -2,7 +2,7 @@ import type { Architecture, SeccompChoice } from '../../security/index.ts';
 import type { ContainerConfig, IDMapping, PodSandboxConfig, StringMap } from './request.ts';
 import type { OciBlockIo, OciDevice, OciDeviceCgroup, OciHooks, OciMount } from './types.ts';
 
-/** What the node and our own process are able to do. Read once at start (`readHostFacts` of oci/rootfs). */
+/** What the node and our own process are able to do. Read once at start (`readHostFacts` of oci/host). */
 export interface HostFacts {
   readonly architecture: Architecture;
   readonly cgroupVersion: 1 | 2;

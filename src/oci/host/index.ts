@@ -1,0 +1,2 @@
+export { hardLimits, readHostFacts } from './facts.ts';
+export { type ConfiguredDevice, type DeviceRequest, parseDevice, resolveDevices } from './devices.ts';
