@@ -108,7 +108,7 @@ export const unsignedCodec = integerCodec(0n);
 
 /** Decimal, 0x, 0o, 0b and Go's leading-zero octal; underscores between digits [A5]. */
 function integerOf(text: string): bigint | undefined {
-  const parts = /^([+-]?)(0[xX]|0[oO]|0[bB]|0(?=[0-7_]))?_?([0-9a-fA-F]+(?:_[0-9a-fA-F]+)*)$/.exec(text);
+  const parts = /^([+-]?)(0[xX]|0[oO]|0[bB]|0(?=[0-9_]))?_?([0-9a-fA-F]+(?:_[0-9a-fA-F]+)*)$/.exec(text);
   if (parts === null) return undefined;
   const [, sign, prefix = '', digits = ''] = parts;
   const base = prefix === '0' ? '0o' : prefix.toLowerCase();
