@@ -23,3 +23,5 @@ export { startContainer } from './start.ts';
 export { type ContainerState, isLive, startedAt } from './state.ts';
 export { type SavedState, decodeStateFile, encodeStateFile } from './state-file.ts';
 export { stopContainer } from './stop.ts';
+export type { Creation, CreationContext, CreationSettings, PodForCreation } from './create/context.ts';
+export { createIn } from './create/create.ts';

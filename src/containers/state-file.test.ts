@@ -6,16 +6,24 @@ import { Failure } from '../errors/index.ts';
 import { decodeStateFile, encodeStateFile } from './state-file.ts';
 
 const recorded = (id: string) =>
-  readFileSync(new URL(`../../test/fixtures/takeover/fs/var/lib/containers/storage/overlay-containers/${id}/userdata/state.json`, import.meta.url), 'utf8');
+  readFileSync(
+    new URL(`../../test/fixtures/takeover/fs/var/lib/containers/storage/overlay-containers/${id}/userdata/state.json`, import.meta.url),
+    'utf8',
+  );
 
-test("[D174] what a CRI-O wrote of a running container is read and written back with every one of its keys", () => {
+test('[D174] what a CRI-O wrote of a running container is read and written back with every one of its keys', () => {
   const text = recorded('4dc3b8024965c92a214f5cb3dc089d5961f643d2f41144b9b691a84f11428210');
   const json = JSON.parse(text) as Record<string, unknown>;
   const saved = decodeStateFile(text, 'id');
   assert.equal(saved.state.status, 'running');
   assert.deepEqual(saved.init, { pid: json['initPid'], startTime: json['initStartTime'] });
   assert.deepEqual(saved.monitor, json['containerMonitorProcess']);
-  const { ociVersion, id, bundle, annotations } = json as { ociVersion: string; id: string; bundle: string; annotations: Record<string, string> };
+  const { ociVersion, id, bundle, annotations } = json as {
+    ociVersion: string;
+    id: string;
+    bundle: string;
+    annotations: Record<string, string>;
+  };
   assert.deepEqual(JSON.parse(encodeStateFile(saved, { ociVersion, id, bundle, annotations })), json);
 });
 

@@ -1,18 +1,33 @@
 import { mkdir } from 'node:fs/promises';
 import type { Config } from '../config/index.ts';
-import { type Container, type ContainerContext, ContainerRegistry, type CreationContext, Creations, ExitWatcher } from '../containers/index.ts';
+import {
+  type Container,
+  type ContainerContext,
+  ContainerRegistry,
+  type CreationContext,
+  Creations,
+  ExitWatcher,
+} from '../containers/index.ts';
 import { textOf } from '../errors/index.ts';
 import { ImageService } from '../images/index.ts';
 import { NAMESPACE_KINDS, NamespaceMaker } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { NetworkService } from '../network/index.ts';
-import { readHostFacts } from '../oci/rootfs/index.ts';
+import { readHostFacts } from '../oci/host/index.ts';
 import { type PodContext, SandboxRegistry, pinDirectory } from '../pods/index.ts';
 import type { RuntimeHandler } from '../oci/runtime/index.ts';
 import { type SeccompProfile, type SeccompSettings, loadDefaultSeccomp, loadSeccompProfile } from '../security/index.ts';
 import { LayerUnpacker, Store } from '../storage/index.ts';
 import { buildRuntimes } from './handlers.ts';
-import { cgroupManagerOf, creationSettings, imageSettings, monitorSettings, networkSettings, podSettings, specSettings } from './settings.ts';
+import {
+  cgroupManagerOf,
+  creationSettings,
+  imageSettings,
+  monitorSettings,
+  networkSettings,
+  podSettings,
+  specSettings,
+} from './settings.ts';
 
 /** Layers that are unpacked at the same time, over all pulls. */
 const UNPACK_WORKERS = 3;
@@ -32,16 +47,21 @@ export interface Node {
 export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Logger): Promise<Node> {
   await makeDirectories(config);
   const manager = cgroupManagerOf(config);
-  const [store, runtimes, host] = await Promise.all([
+  const host = readHostFacts();
+  const [store, runtimes] = await Promise.all([
     Store.open({ graphRoot: config.crio.root, runRoot: config.crio.runroot, mountOptions: mountOptions(config), log }),
     buildRuntimes(config.runtime.runtimes, config.runtime.defaultRuntime, manager === 'systemd', log),
-    readHostFacts(),
   ]);
   const unpacker = new LayerUnpacker({ log, maxWorkers: UNPACK_WORKERS });
   const images = new ImageService({ store, unpacker, settings: imageSettings(config, env), log });
   const network = new NetworkService({ settings: networkSettings(config, env), log });
   const namespaces = new NamespaceMaker();
-  const seccomp = await seccompSettings(config, host.seccomp, [...runtimes.list()].map((runtime) => runtime.handler), log);
+  const seccomp = await seccompSettings(
+    config,
+    host.seccomp,
+    [...runtimes.list()].map((runtime) => runtime.handler),
+    log,
+  );
 
   const registry = new SandboxRegistry();
   const onContainerEvent: ContainerContext['onEvent'] = (event, container) => {
@@ -111,5 +131,9 @@ async function seccompSettings(
   for (const { name, seccompProfile } of handlers) {
     if (seccompProfile !== '') own.set(name, await loadSeccompProfile(seccompProfile));
   }
-  return ({ name }) => ({ supported, runtimeDefault: own.get(name) ?? loaded.profile, privilegedProfile: config.runtime.privilegedSeccompProfile });
+  return ({ name }) => ({
+    supported,
+    runtimeDefault: own.get(name) ?? loaded.profile,
+    privilegedProfile: config.runtime.privilegedSeccompProfile,
+  });
 }

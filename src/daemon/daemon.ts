@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { type Config, type LoadedConfig, loadConfig, serializeConfig, validateConfig } from '../config/index.ts';
+import { type Config, type LoadedConfig, type Message, loadConfig, serializeConfig, validateConfig } from '../config/index.ts';
 import { Failure, textOf } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import { restoreAll } from '../pods/index.ts';
@@ -17,9 +17,9 @@ const STOP_GRACE_MS = 5000;
 /** Runs the daemon until a signal ends it; answers the exit code. Failures of the start are thrown. */
 export async function runDaemon(options: { readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv }): Promise<number> {
   const loaded = loadConfig(options);
-  const log = buildLogger(loaded.config);
-  const { config, warnings } = await validateConfig(loaded.config);
-  report(loaded, warnings, log);
+  const log = buildLogger(loaded);
+  const { config, messages } = validateConfig(loaded.config, { onExecution: true, env: options.env });
+  report(loaded, messages, log);
   process.umask(0o022);
   const stopped = stopSignal(log);
   const daemon = await startDaemon(config, options.env, log);
@@ -38,7 +38,12 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
   let serve: ((socket: Socket) => void) | undefined;
   const waiting: Socket[] = [];
   const inspect = inspectApi({ config, serialize: () => serializeConfig(config) });
-  const listener = new Listener(config.api.listen, (socket) => (serve === undefined ? waiting.push(socket) : serve(socket)), inspect.handle, log);
+  const listener = new Listener(
+    config.api.listen,
+    (socket) => (serve === undefined ? waiting.push(socket) : serve(socket)),
+    inspect.handle,
+    log,
+  );
   await listener.refuseIfInUse();
   const state = new StateFiles(config.crio);
   const node = await buildNode(config, env, log);
@@ -47,7 +52,9 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
     await node.network.start();
     const restored = await restoreAll(node.pods);
     await node.exits.scan();
-    log.info(`Restored ${restored.sandboxes} pods and ${restored.containers} containers${restored.broken.length === 0 ? '' : `, ${restored.broken.length} records could not be read`}`);
+    log.info(
+      `Restored ${restored.sandboxes} pods and ${restored.containers} containers${restored.broken.length === 0 ? '' : `, ${restored.broken.length} records could not be read`}`,
+    );
     await state.begin();
     inspect.attach(node.pods, node.containers);
     const server = criServer(config, node, log);
@@ -70,14 +77,23 @@ function criServer(config: Config, node: Node, log: Logger): CriServer {
     containers: node.containers,
     images: node.images,
     runtimeVersion: RUNTIME_VERSION,
-    verboseConfig: () => JSON.stringify({ sandboxImage: config.image.pauseImage, crio: { CgroupManager: cgroupManagerOf(config), ...plain(config.runtime) } }),
+    verboseConfig: () =>
+      JSON.stringify({ sandboxImage: config.image.pauseImage, crio: { CgroupManager: cgroupManagerOf(config), ...plain(config.runtime) } }),
   });
-  return new CriServer(handlers, { maxReceive: Number(config.api.grpcMaxRecvMsgSize), maxSend: Number(config.api.grpcMaxSendMsgSize) }, log);
+  return new CriServer(
+    handlers,
+    { maxReceive: Number(config.api.grpcMaxRecvMsgSize), maxSend: Number(config.api.grpcMaxSendMsgSize) },
+    log,
+  );
 }
 
 /** Maps become objects, so that JSON shows them. */
 function plain(value: unknown): Record<string, unknown> {
-  return JSON.parse(JSON.stringify(value, (_, item: unknown) => (item instanceof Map ? Object.fromEntries(item) : typeof item === 'bigint' ? Number(item) : item))) as Record<string, unknown>;
+  return JSON.parse(
+    JSON.stringify(value, (_, item: unknown) =>
+      item instanceof Map ? Object.fromEntries(item) : typeof item === 'bigint' ? Number(item) : item,
+    ),
+  ) as Record<string, unknown>;
 }
 
 /** Containers go on: only what this process holds is given back. */
@@ -102,9 +118,10 @@ function stopSignal(log: Logger): Promise<void> {
   });
 }
 
-function report(loaded: LoadedConfig, warnings: readonly string[], log: Logger): void {
+function report(loaded: LoadedConfig, messages: readonly Message[], log: Logger): void {
   for (const notice of loaded.notices) log.info(notice);
-  for (const warning of [...loaded.warnings, ...warnings]) log.warn(warning);
+  for (const warning of loaded.warnings) log.warn(warning);
+  for (const { level, text } of messages) log[level === 'warning' ? 'warn' : level](text);
   for (const { key, source } of loaded.unhonoured) log.warn(`${key} is set (${source}) but has no effect in this version yet`);
 }
 

@@ -1,21 +1,24 @@
-import type { Config } from '../config/index.ts';
+import { openSync, writeSync } from 'node:fs';
+import { type LoadedConfig, logSettings } from '../config/index.ts';
 import { Failure, textOf } from '../errors/index.ts';
-import { LEVELS, type Level, type Logger, createLogger, stderrSink } from '../log/index.ts';
+import { type LogSink, type Logger, createLogger, stderrSink } from '../log/index.ts';
 
-/** The daemon's logger as `log_level` and `log_filter` ask [C.4]. */
-export function buildLogger(config: Config): Logger {
-  const sink = stderrSink(levelOf(config.runtime.logLevel));
-  try {
-    sink.filter = config.runtime.logFilter === '' ? undefined : new RegExp(config.runtime.logFilter);
-  } catch (error) {
-    throw new Failure('InvalidArgument', `log_filter "${config.runtime.logFilter}" is no regular expression: ${textOf(error)}`, { cause: error });
-  }
+/** The daemon's logger as `log_level`, `log_filter` and `--log` ask [C.4]. */
+export function buildLogger({ config, commandLine }: LoadedConfig): Logger {
+  const { level, filter, file } = logSettings(config, commandLine);
+  const sink = file === undefined ? stderrSink(level) : fileSink(file, level);
+  sink.filter = filter;
   return createLogger(sink);
 }
 
-function levelOf(name: string): Level {
-  const level = name === 'warn' ? 'warning' : name;
-  const known = LEVELS.find((candidate) => candidate === level);
-  if (known === undefined) throw new Failure('InvalidArgument', `not a valid logrus Level: "${name}"`, { advice: `Choose one of ${LEVELS.join(', ')}.` });
-  return known;
+function fileSink(path: string, level: LogSink['level']): LogSink {
+  try {
+    const fd = openSync(path, 'a', 0o644);
+    return { level, filter: undefined, write: (line) => void writeSync(fd, line) };
+  } catch (error) {
+    throw new Failure('InvalidArgument', `open log file ${path}: ${textOf(error)}`, {
+      cause: error,
+      advice: 'Name a file that can be written with --log.',
+    });
+  }
 }

@@ -1,11 +1,10 @@
-import type { Config } from '../config/index.ts';
+import { type Config, parseSysctls, parseUlimits } from '../config/index.ts';
 import type { CreationSettings } from '../containers/index.ts';
 import { Failure } from '../errors/index.ts';
 import { type ImageSettings, defaultImageSettings } from '../images/index.ts';
 import type { NetworkSettings } from '../network/index.ts';
 import type { MonitorSettings } from '../oci/monitor/index.ts';
 import type { SpecSettings } from '../oci/spec/index.ts';
-import { parseUlimits } from '../oci/spec/index.ts';
 import type { PodSettings } from '../pods/index.ts';
 import type { CgroupManagerName } from '../resources/index.ts';
 import { CRIO_VERSION } from '../version/index.ts';
@@ -38,7 +37,7 @@ export function podSettings(config: Config): PodSettings {
     pauseImage: config.image.pauseImage,
     pauseCommand: config.image.pauseCommand,
     dropInfraCtr: config.runtime.dropInfraCtr,
-    defaultSysctls: new Map(config.runtime.defaultSysctls.map((word) => splitAt(word, 'default_sysctls'))),
+    defaultSysctls: parseSysctls(config.runtime.defaultSysctls),
     cgroupManager: cgroupManagerOf(config),
   };
 }
@@ -46,7 +45,8 @@ export function podSettings(config: Config): PodSettings {
 export function creationSettings(config: Config): CreationSettings {
   const { runtime, image } = config;
   const volumes = image.imageVolumes;
-  if (volumes !== 'mkdir' && volumes !== 'bind' && volumes !== 'ignore') throw new Failure('InvalidArgument', 'unrecognized image volume type specified');
+  if (volumes !== 'mkdir' && volumes !== 'bind' && volumes !== 'ignore')
+    throw new Failure('InvalidArgument', 'unrecognized image volume type specified');
   return {
     cgroupManager: cgroupManagerOf(config),
     imageVolumes: volumes,
@@ -68,7 +68,11 @@ export function specSettings(config: Config): SpecSettings {
     defaultEnv: runtime.defaultEnv,
     defaultCapabilities: runtime.defaultCapabilities,
     addInheritableCapabilities: runtime.addInheritableCapabilities,
-    defaultUlimits: parseUlimits(runtime.defaultUlimits),
+    defaultUlimits: parseUlimits(runtime.defaultUlimits).map(({ name, soft, hard }) => ({
+      name: name.replace(/^RLIMIT_/, '').toLowerCase(),
+      soft,
+      hard,
+    })),
     pidsLimit: BigInt(runtime.pidsLimit),
     readOnly: runtime.readOnly,
     systemdCgroups: runtime.cgroupManager === 'systemd',
@@ -105,10 +109,4 @@ export function imageSettings(config: Config, env: NodeJS.ProcessEnv): ImageSett
     shortNameMode: mode === 'disabled' ? 'disabled' : 'enforcing',
     pullProgressTimeoutMs: Number(image.pullProgressTimeout),
   };
-}
-
-function splitAt(word: string, key: string): [string, string] {
-  const at = word.indexOf('=');
-  if (at > 0) return [word.slice(0, at).trim(), word.slice(at + 1).trim()];
-  throw new Failure('InvalidArgument', `invalid ${key}: "${word}"`, { advice: 'Write NAME=VALUE.' });
 }

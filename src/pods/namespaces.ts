@@ -66,7 +66,7 @@ export async function attachNetwork(
   plan: SandboxPlan,
   netnsPath: string,
   undo: UndoStack,
-): Promise<{ ips: readonly string[]; result: CniResult }> {
+): Promise<{ ips: readonly string[]; result: CniResult; checked: Promise<void> }> {
   const { id, metadata, annotations, portMappings } = plan;
   const pod = {
     id,
@@ -79,7 +79,8 @@ export async function attachNetwork(
     annotations,
     portMappings,
   };
-  const { result, ips } = await ctx.network.attach(pod);
+  const { result, ips, checked } = await ctx.network.attach(pod, { deferCheck: true });
   undo.push(`detach ${id} from the network`, () => ctx.network.detach(pod));
-  return { ips, result };
+  checked.catch(() => {}); // Whoever waits for it gets the error.
+  return { ips, result, checked };
 }

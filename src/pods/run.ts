@@ -68,6 +68,7 @@ async function build(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progre
   } else {
     sandbox.infra = await startInfra(ctx, plan, storage, spec, sandbox, undo);
   }
+  await network.checked;
   return sandbox;
 }
 
@@ -76,13 +77,17 @@ export interface Connection {
   readonly sysctls: ReadonlyMap<string, string>;
   readonly ips: readonly string[];
   readonly result: Sandbox['cniResult'];
+  /** Settles when the plugins have confirmed what they made. */
+  readonly checked: Promise<void>;
 }
 
 async function connect(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progress: Progress): Promise<Connection> {
   progress.enter('sandbox namespace creation');
   const { pins, sysctls } = await pinNamespaces(ctx, plan, undo);
   progress.enter('sandbox network creation');
-  const attached = plan.hostNetwork ? { ips: [], result: undefined } : await attachNetwork(ctx, plan, pins.net, undo);
+  const attached = plan.hostNetwork
+    ? { ips: [], result: undefined, checked: Promise.resolve() }
+    : await attachNetwork(ctx, plan, pins.net, undo);
   return { pins, sysctls, ...attached };
 }
 

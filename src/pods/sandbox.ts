@@ -1,12 +1,19 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Nanoseconds } from '../clock/index.ts';
-import type { Container, PodOfContainer } from '../containers/index.ts';
+import { type Container, type PodForCreation, initIsAlive } from '../containers/index.ts';
 import type { SandboxId } from '../ids/index.ts';
 import type { NamespaceKind } from '../linux/index.ts';
 import type { CniResult, PodNetwork, PortMapping } from '../network/index.ts';
 import type { OciRuntime } from '../oci/runtime/index.ts';
-import type { NamespaceOption, OciSpec, PodSandboxMetadata, StringMap } from '../oci/spec/index.ts';
+import {
+  NamespaceMode,
+  type NamespaceOption,
+  type OciSpec,
+  type PodSandboxMetadata,
+  type SandboxFacts as SandboxSpecFacts,
+  type StringMap,
+} from '../oci/spec/index.ts';
 import { Mutex } from '../sync/index.ts';
 
 /** What never changes in a pod's life. */
@@ -45,7 +52,7 @@ export interface SandboxFacts {
 }
 
 /** One pod: facts, what is running in it, and how far its end has come. */
-export class Sandbox implements PodOfContainer {
+export class Sandbox implements PodForCreation {
   readonly facts: SandboxFacts;
   /** Creating a container holds it shared with nobody but stop and remove [D95]: see `Admission`. */
   readonly admission = new Admission();
@@ -90,6 +97,33 @@ export class Sandbox implements PodOfContainer {
 
   get stateDirectory(): string {
     return this.spoofed ? this.facts.runDirectory : this.facts.directory;
+  }
+
+  get runtime(): OciRuntime {
+    return this.facts.runtime;
+  }
+
+  get logDirectory(): string {
+    return this.facts.logDirectory;
+  }
+
+  /** The pod as the specs of its containers see it. */
+  get specFacts(): SandboxSpecFacts {
+    const { facts } = this;
+    const shared = (kind: NamespaceKind, isHost: boolean) => (isHost ? undefined : facts.pins[kind]);
+    return {
+      ...{ id: this.id, name: facts.name, hostname: facts.hostname, annotations: facts.annotations, labels: facts.labels, ips: this.ips },
+      namespaces: {
+        network: shared('net', facts.hostNetwork),
+        ipc: shared('ipc', facts.namespaceOptions.ipc === NamespaceMode.NODE),
+        uts: facts.pins.uts,
+        user: undefined,
+      },
+      infra: this.infra === undefined ? 'dropped' : initIsAlive(this.infra) ? { pid: this.infra.init?.pid ?? 0 } : 'dead',
+      ...{ hostNetwork: facts.hostNetwork, privileged: facts.privileged, cgroupParent: facts.cgroupParent, idMappings: undefined },
+      ...{ resolvPath: facts.resolvPath, shmPath: facts.shmPath, hostnamePath: facts.hostnamePath },
+      containerEnvPath: join(this.stateDirectory, '.containerenv'),
+    };
   }
 
   get network(): PodNetwork {

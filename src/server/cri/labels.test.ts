@@ -8,5 +8,13 @@ test('[D117] every key of a selector must match exactly; an empty value also mat
   assert.ok(labelsMatch(labels, new Map([['app', 'web']])));
   assert.ok(labelsMatch(labels, new Map([['tier', '']])));
   assert.ok(!labelsMatch(labels, new Map([['app', 'we']])));
-  assert.ok(!labelsMatch(labels, new Map([['app', 'web'], ['tier', 'x']])));
+  assert.ok(
+    !labelsMatch(
+      labels,
+      new Map([
+        ['app', 'web'],
+        ['tier', 'x'],
+      ]),
+    ),
+  );
 });

@@ -1,0 +1,137 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { dirname, join, posix } from 'node:path';
+import { nowNs } from '../../clock/index.ts';
+import { Failure, textOf } from '../../errors/index.ts';
+import type { ContainerId } from '../../ids/index.ts';
+import { createUnderMonitor } from '../../oci/monitor/index.ts';
+import { type ContainerConfig, type OciSpec, encodeSpec, filterAnnotations, withSecurityContext } from '../../oci/spec/index.ts';
+import { UndoStack } from '../../sync/index.ts';
+import { Container } from '../container.ts';
+import type { Progress } from '../creations.ts';
+import { containerName } from '../names.ts';
+import type { Creation, CreationContext, PodForCreation } from './context.ts';
+import { type Storage, prepareStorage } from './image.ts';
+import { planSpec } from './spec.ts';
+
+/** Lets a creation in, or refuses it, as the pod decides [D95]. */
+export type Guard = (work: () => Promise<Container>) => Promise<Container>;
+
+/**
+ * CreateContainer's second half [D123–D130]: a container of that name that exists already is the answer [D18]; one that is being
+ * made is waited for. A failure leaves nothing behind.
+ */
+export async function createIn(
+  ctx: CreationContext,
+  pod: PodForCreation,
+  creation: Creation,
+  guard: Guard,
+  signal?: AbortSignal,
+): Promise<ContainerId> {
+  const name = containerName(creation.metadata, creation.podMetadata);
+  const existing = ctx.containers.registry.named(name);
+  if (existing !== undefined) return existing.id;
+  return await ctx.creations.join(name, async (progress) => (await guard(() => create(ctx, pod, creation, progress))).id, signal);
+}
+
+async function create(ctx: CreationContext, pod: PodForCreation, creation: Creation, progress: Progress): Promise<Container> {
+  progress.enter('container creating');
+  const config = effectiveConfig(pod, creation);
+  const privileged = checkPrivileged(config, creation);
+  const undo = new UndoStack(ctx.log);
+  try {
+    progress.enter('container storage creation');
+    const storage = await prepareStorage(ctx, pod, creation, nowNs(), privileged, undo);
+    progress.enter('container spec configuration');
+    const logPath = logPathOf(pod, config, storage.id);
+    const { spec, warnings } = await planSpec(ctx, pod, config, storage, logPath, undo);
+    for (const warning of warnings) ctx.log.warn(`Container ${storage.name}: ${warning}`);
+    await Promise.all([saveSpec(spec, storage), mkdir(dirname(logPath), { recursive: true, mode: 0o700 })]);
+    progress.enter('container runtime creation');
+    const container = await createProcess(ctx, pod, config, storage, spec, logPath, privileged, undo);
+    undo.release();
+    ctx.containers.registry.add(container);
+    ctx.containers.onEvent('created', container);
+    ctx.log.info(
+      `Created container ${container.id}: ${creation.podMetadata.namespace}/${creation.podMetadata.name}/${creation.metadata.name}`,
+    );
+    return container;
+  } catch (error) {
+    ctx.log.warn(`Container ${creation.metadata.name} of pod ${pod.name} failed at stage "${progress.stage}", undoing: ${textOf(error)}`);
+    await undo.run();
+    throw error;
+  }
+}
+
+/** Annotations that the handler does not allow are dropped; a missing security context is CRI-O's empty one [F6, F121]. */
+function effectiveConfig(pod: PodForCreation, creation: Creation): ContainerConfig {
+  const { allowedAnnotations, features } = pod.runtime.handler;
+  const annotations = filterAnnotations(creation.config.annotations, allowedAnnotations, features.unsafeAnnotations);
+  return withSecurityContext({ ...creation.config, annotations });
+}
+
+/** [D125] */
+function checkPrivileged(config: ContainerConfig, creation: Creation): boolean {
+  const wanted = config.linux?.securityContext?.privileged === true;
+  if (wanted && creation.pod.linux?.securityContext?.privileged !== true) {
+    throw new Failure('InvalidArgument', 'no privileged container allowed in sandbox');
+  }
+  return wanted;
+}
+
+/** Below the pod's log directory; without a log path of its own `<id>.log`. A path that leaves the directory is refused. */
+function logPathOf(pod: PodForCreation, config: ContainerConfig, id: string): string {
+  const relative = config.logPath === '' ? `${id}.log` : config.logPath;
+  const path = posix.join(pod.logDirectory, relative);
+  if (relative.includes('\0') || !path.startsWith(posix.join(pod.logDirectory, '/'))) {
+    throw new Failure('InvalidArgument', `log path "${config.logPath}" leaves the log directory of its pod, ${pod.logDirectory}`);
+  }
+  return path;
+}
+
+async function saveSpec(spec: OciSpec, storage: Storage): Promise<void> {
+  const text = encodeSpec(spec);
+  await Promise.all(
+    [storage.directory, storage.runDirectory].map((directory) => writeFile(join(directory, 'config.json'), text, { mode: 0o644 })),
+  );
+}
+
+async function createProcess(
+  ctx: CreationContext,
+  pod: PodForCreation,
+  config: ContainerConfig,
+  storage: Storage,
+  spec: OciSpec,
+  logPath: string,
+  privileged: boolean,
+  undo: UndoStack,
+): Promise<Container> {
+  const { id, name, image, directory, runDirectory } = storage;
+  const { runtime } = pod;
+  const { tty, stdin, stdinOnce } = config;
+  undo.push(`delete ${id} from the runtime`, async () => {
+    await runtime.delete(id);
+    await rm(logPath, { force: true }); // [D130]
+    await rm(join(ctx.containers.exitsDir, id), { force: true });
+    await rm(join(ctx.monitorSettings.attachSocketDir, id), { force: true });
+  });
+  const processes = await createUnderMonitor(
+    runtime.handler,
+    { id, name, bundle: runDirectory, persistDir: directory, logPath, tty, stdin, stdinOnce },
+    ctx.monitorSettings,
+  );
+  const container = new Container(
+    {
+      ...{ id, name, pod, runtime, spec, directory, runDirectory, stateDirectory: directory, logPath, tty, stdin, stdinOnce, privileged },
+      metadata: config.metadata ?? { name: '', attempt: 0 },
+      labels: config.labels,
+      annotations: config.annotations,
+      createdAt: storage.createdAt,
+      image: { requested: config.image?.image ?? '', id: image.id, someName: image.someName ?? '', repoDigests: image.repoDigests },
+      mounts: config.mounts,
+      stopSignal: spec.annotations['org.opencontainers.image.stopSignal'] ?? '',
+    },
+    { state: { status: 'created' } },
+  );
+  await container.become({ status: 'created' }, processes);
+  return container;
+}

@@ -1,0 +1,136 @@
+import { toRfc3339 } from '../../clock/index.ts';
+import { mkdir } from 'node:fs/promises';
+import { resolveDevices } from '../../oci/host/index.ts';
+import { imageMount, mountImageSubPath, prepareEmptyDirectory, resolveMounts } from '../../oci/rootfs/index.ts';
+import {
+  type ContainerConfig,
+  type ImageFacts,
+  type Mount,
+  NamespaceMode,
+  type OciSpec,
+  annotationValue,
+  buildContainerSpec,
+} from '../../oci/spec/index.ts';
+import { containerCgroupsPath } from '../../resources/index.ts';
+import { resolveSeccomp } from '../../security/index.ts';
+import { Failure, wrap } from '../../errors/index.ts';
+import type { UndoStack } from '../../sync/index.ts';
+import { initIsAlive } from '../liveness.ts';
+import type { CreationContext, PodForCreation } from './context.ts';
+import type { Storage } from './image.ts';
+import { prepareRootfs } from './rootfs.ts';
+
+/** Looks at everything that the spec depends on, then generates it: planning is pure, looking is here. */
+export async function planSpec(
+  ctx: CreationContext,
+  pod: PodForCreation,
+  config: ContainerConfig,
+  storage: Storage,
+  logPath: string,
+  undo: UndoStack,
+): Promise<{ spec: OciSpec; warnings: readonly string[] }> {
+  const image = imageFacts(storage);
+  const { handler } = pod.runtime;
+  const security = config.linux?.securityContext;
+  const [mounts, devices, seccomp] = await Promise.all([
+    resolve(ctx, pod, config, storage, undo),
+    resolveDevices({
+      additional: ctx.settings.additionalDevices,
+      annotation: annotationValue(pod.specFacts.annotations, 'devices.crio.io'),
+      allowed: ctx.settings.allowedDevices,
+      privileged: security?.privileged === true,
+      withoutHostDevices: handler.privilegedWithoutHostDevices,
+      requested: config.devices,
+      owner: deviceOwner(ctx, config),
+    }),
+    resolveSeccomp(
+      {
+        field: security?.seccomp,
+        deprecated: security?.seccompProfilePath ?? '',
+        privileged: security?.privileged === true,
+        kind: 'container',
+      },
+      ctx.seccomp(handler),
+    ),
+  ]);
+  const rootfs = await prepareRootfs(ctx, pod, config, image, storage, mounts, undo);
+  const { spec, warnings } = buildContainerSpec({
+    ...{ id: storage.id, name: storage.name, created: toRfc3339(storage.createdAt), config, image, rootfs: storage.rootfs, logPath },
+    ...{ user: rootfs.user, userFiles: rootfs.userFiles, volumes: rootfs.volumes, lateMounts: rootfs.lateMounts, mounts, devices, seccomp },
+    sandbox: pod.specFacts,
+    cgroupsPath: containerCgroupsPath(ctx.settings.cgroupManager, pod.specFacts.cgroupParent, storage.id),
+    ...{ apparmorProfile: '', processLabel: '', mountLabel: '', platformRuntimePath: '' },
+    targetPidNamespace: targetPidNamespace(ctx, config),
+    minMemory: handler.minMemory,
+    runtime: handler.features,
+    host: ctx.host,
+    settings: ctx.specSettings,
+  });
+  return { spec, warnings: [...mounts.warnings, ...rootfs.warnings, ...warnings] };
+}
+
+/** [G83] */
+function deviceOwner(ctx: CreationContext, config: ContainerConfig): { readonly uid: number; readonly gid: number } | undefined {
+  if (!ctx.settings.deviceOwnershipFromSecurityContext) return undefined;
+  const security = config.linux?.securityContext;
+  return { uid: Number(security?.runAsUser?.value ?? 0n), gid: Number(security?.runAsGroup?.value ?? 0n) };
+}
+
+function imageFacts({ image }: Storage): ImageFacts {
+  const { entrypoint, cmd, env, workingDir, user, stopSignal } = image.config;
+  return {
+    id: image.id,
+    someName: image.someName ?? '',
+    repoDigests: image.repoDigests,
+    entrypoint,
+    cmd,
+    env,
+    workingDir,
+    user,
+    stopSignal,
+  };
+}
+
+/** PID namespace of another container [F59, F60]: the full id of one that runs in this node. */
+function targetPidNamespace(ctx: CreationContext, config: ContainerConfig): string | undefined {
+  const options = config.linux?.securityContext?.namespaceOptions;
+  if (options?.pid !== NamespaceMode.TARGET) return undefined;
+  const target = ctx.containers.registry.get(options.targetId);
+  if (target === undefined) throw new Failure('InvalidArgument', 'target PID namespace specified with invalid target ID');
+  if (!initIsAlive(target)) throw new Failure('FailedPrecondition', `target PID namespace find PID: container ${target.id} is not running`);
+  return `/proc/${target.init?.pid}/ns/pid`;
+}
+
+async function resolve(ctx: CreationContext, pod: PodForCreation, config: ContainerConfig, storage: Storage, undo: UndoStack) {
+  return await resolveMounts({
+    mounts: config.mounts,
+    prefix: ctx.settings.bindMountPrefix,
+    rejectedIfAbsent: ctx.settings.absentMountSourcesToReject,
+    storageRoot: ctx.store.graphRoot,
+    runtime: pod.runtime.handler.features,
+    makeMissing: true,
+    resolveImage: async (mount) => await resolveImageMount(ctx, mount, storage, undo),
+    undo,
+  });
+}
+
+/** An image as a volume [F89–F93]: mounted read-only in the store, shown through an overlay without an upper directory. */
+async function resolveImageMount(ctx: CreationContext, mount: Mount, storage: Storage, undo: UndoStack) {
+  const reference = mount.image?.image ?? '';
+  try {
+    const image = await ctx.images.find(reference);
+    if (image === undefined) throw new Failure('NotFound', `image "${reference}" does not exist locally`);
+    const mountPoint = await ctx.store.mountImage(image.id);
+    undo.push(`unmount image ${image.id}`, () => ctx.store.unmountImage(image.id));
+    await mkdir(ctx.settings.imageVolumesDir, { recursive: true, mode: 0o700 });
+    const empty = await prepareEmptyDirectory(ctx.settings.imageVolumesDir);
+    const lower =
+      mount.imageSubPath === ''
+        ? mountPoint
+        : (await mountImageSubPath({ imageMount: mountPoint, subPath: mount.imageSubPath, reference, runDir: storage.runDirectory, undo }))
+            .path;
+    return { mounts: [imageMount(mount.containerPath, lower, empty)], id: image.id, hostPath: mountPoint };
+  } catch (error) {
+    throw wrap('ImageVolumeMountFailed', error);
+  }
+}
