@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { codeOf, textOf } from '../../errors/index.ts';
 import { writeFileAtomic } from '../../files/index.ts';
 import type { Logger } from '../../log/index.ts';
-import { type Json, type JsonObject, compareBytes, goJson, isObject, property } from './json.ts';
+import { type Json, compareBytes, goJson, isObject, property } from './json.ts';
 import type { Attachment, CniArg } from './request.ts';
 import { type CniResult, readResult, toJson } from './result.ts';
 
@@ -140,7 +140,7 @@ export function decodeCached(text: string): CachedAttachment | undefined {
 function cachedResult(json: Json | undefined): CniResult | undefined {
   if (json === undefined || json === null) return undefined;
   try {
-    return readResult(json as JsonObject, '0.1.0');
+    return readResult(json, '0.1.0');
   } catch {
     return undefined; // As libcni: DEL goes on without a result that nobody understands.
   }

@@ -17,16 +17,8 @@ export function property(object: JsonObject, key: string): Json | undefined {
 export function goType(value: Json | undefined): string {
   if (value === null || value === undefined) return '<nil>';
   if (Array.isArray(value)) return '[]interface {}';
-  switch (typeof value) {
-    case 'string':
-      return 'string';
-    case 'boolean':
-      return 'bool';
-    case 'number':
-      return 'float64';
-    default:
-      return 'map[string]interface {}';
-  }
+  const names: Readonly<Record<string, string>> = { string: 'string', boolean: 'bool', number: 'float64' };
+  return names[typeof value] ?? 'map[string]interface {}';
 }
 
 /**
@@ -40,7 +32,7 @@ export function goJson(value: Json): string {
 function sorted(value: Json): Json {
   if (Array.isArray(value)) return value.map(sorted);
   if (!isObject(value)) return value;
-  const copy: Record<string, Json> = Object.create(null);
+  const copy = Object.create(null) as Record<string, Json>;
   for (const key of Object.keys(value).toSorted(compareBytes)) copy[key] = sorted(value[key] ?? null);
   return copy;
 }

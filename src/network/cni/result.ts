@@ -200,7 +200,7 @@ function strings(json: JsonObject, key: string): readonly string[] | undefined {
   const value = property(json, key);
   if (value === undefined || value === null) return undefined;
   if (!Array.isArray(value) || !value.every((item) => typeof item === 'string')) throw malformed(key, value);
-  return value.length === 0 ? undefined : (value as readonly string[]);
+  return value.length === 0 ? undefined : value;
 }
 
 /** '' counts as absent, as in Go's omitempty. */
@@ -221,8 +221,10 @@ function cidr(value: Json | undefined, what: string): string {
   const [host, bits, ...rest] = typeof value === 'string' ? value.split('/') : [];
   const canonical = host === undefined ? undefined : canonicalAddress(host);
   if (canonical === undefined || bits === undefined || rest.length > 0 || !/^\d{1,3}$/.test(bits)) throw malformed(what, value);
-  if (Number(bits) > (familyOf(canonical) === 4 ? 32 : 128)) throw malformed(what, value);
-  return `${canonical}/${Number(bits)}`;
+  const mapped = host?.includes(':') === true && familyOf(canonical) === 4;
+  const prefix = Number(bits) - (mapped ? 96 : 0);
+  if (prefix < 0 || prefix > (familyOf(canonical) === 4 ? 32 : 128)) throw malformed(what, value);
+  return `${canonical}/${prefix}`;
 }
 
 function address(value: Json | undefined, what: string): string | undefined {
