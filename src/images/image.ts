@@ -111,3 +111,14 @@ export interface ImageFsUsage {
   readonly usedBytes: bigint;
   readonly inodesUsed: bigint;
 }
+
+/** What the pull metrics count [I36, C17..C22]. */
+export interface PullMetrics {
+  /** Bytes of a blob that came, and the size of the whole blob. */
+  bytes(mediaType: string, blobSize: number, came: number): void;
+  layerDone(blobSize: number): void;
+  /** `<image reference>@<blob digest>` */
+  layerReused(name: string): void;
+  success(): void;
+  failure(label: string): void;
+}

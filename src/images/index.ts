@@ -4,11 +4,15 @@ export type {
   ImageHistory,
   ImageUser,
   OciImageConfig,
+  PullMetrics,
   PullOptions,
   PullProgress,
   PullResult,
   RegistryAuth,
 } from './image.ts';
+export { parseImageUser } from './image-config.ts';
+export { type ImageReference, familiarReference, formatReference, normaliseReference, repositoryOf } from './reference.ts';
+export { ImageService, type ImageServiceOptions } from './service.ts';
 export {
   type AuthFileSource,
   type HostEnvironment,
@@ -17,3 +21,4 @@ export {
   DEFAULT_TIMEOUTS,
   defaultImageSettings,
 } from './settings.ts';
+export type { ImageStore, Unpacker } from './store.ts';

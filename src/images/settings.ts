@@ -9,6 +9,8 @@ export interface ImageSettings {
   readonly pauseImage: string;
   /** `pinned_images` patterns [I81]. */
   readonly pinnedImages: readonly string[];
+  /** `default_transport`: put before names at a pull; only `docker://` leads anywhere [I88]. */
+  readonly defaultTransport: string;
   /** `global_auth_file`; '' searches `authFiles` in order [I24]. */
   readonly globalAuthFile: string;
   /** `namespaced_auth_dir`; '' switches it off [I26]. */
@@ -85,6 +87,7 @@ export function defaultImageSettings(host: HostEnvironment): ImageSettings {
   return {
     pauseImage: 'registry.k8s.io/pause:3.10.1',
     pinnedImages: [],
+    defaultTransport: 'docker://',
     globalAuthFile: '',
     namespacedAuthDir: '/etc/crio/auth',
     signaturePolicy: '',

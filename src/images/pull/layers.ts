@@ -78,7 +78,7 @@ export class LayerFetcher {
         signal,
       );
       this.#tell(layer, 'downloaded', layer.blob.size);
-      await staged.commit({ ...content, id: layer.id, parent: layer.parent });
+      await orLayerGone(staged.commit({ ...content, id: layer.id, parent: layer.parent }));
       this.#tell(layer, 'committed', layer.blob.size);
     } finally {
       await staged.discard();
@@ -119,6 +119,19 @@ export class LayerFetcher {
     const known = this.#listeners.get(id);
     known?.delete(listener);
     if (known?.size === 0) this.#listeners.delete(id);
+  }
+}
+
+/** Code of the failure that says: a layer that was there is not there any more. */
+export const LAYER_GONE = 'LAYER_GONE';
+
+/** The store's NotFound for a parent or top layer, told apart from a registry's. */
+export async function orLayerGone<T>(storing: Promise<T>): Promise<T> {
+  try {
+    return await storing;
+  } catch (error) {
+    if (kindOf(error) !== 'NotFound') throw error;
+    throw new Failure('NotFound', textOf(error), { cause: error, code: LAYER_GONE });
   }
 }
 

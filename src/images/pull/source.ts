@@ -1,0 +1,166 @@
+import { Failure, textOf, wrap } from '../../errors/index.ts';
+import { type Digest, algorithmOf, hexOf, sha256 } from '../../ids/index.ts';
+import type { Logger } from '../../log/index.ts';
+import { type Credentials, fromFiles } from '../credentials.ts';
+import type { OciImageConfig } from '../image.ts';
+import { parseImageConfig } from '../image-config.ts';
+import { type ImageManifest, MAX_DOCUMENT_BYTES, type Manifest, parseManifest } from '../manifest.ts';
+import { type Platform, chooseInstance, isSame } from '../platform.ts';
+import { type ImageReference, familiarReference, formatReference, repositoryOf, tagOrDigest } from '../reference.ts';
+import { type LoadedRegistries, type PullSource, findRegistry, pullSources } from '../registries/index.ts';
+import { RegistryClient, type Sessions, type Transport, checkDigest, loadTrust, readBlob } from '../registry/index.ts';
+import type { AuthFileSource, ImageSettings } from '../settings.ts';
+import { checkImage } from './check-image.ts';
+
+/** A manifest that was found, and where. */
+export interface OpenedSource {
+  readonly client: RegistryClient;
+  readonly bytes: Buffer;
+  readonly digest: Digest;
+  readonly manifest: Manifest;
+}
+
+/** One platform's image, its documents verified. */
+export interface ResolvedImage {
+  readonly client: RegistryClient;
+  /** The index that the reference named, if it did. */
+  readonly index: { readonly bytes: Buffer; readonly digest: Digest } | undefined;
+  readonly manifest: ImageManifest;
+  readonly manifestBytes: Buffer;
+  readonly manifestDigest: Digest;
+  readonly config: OciImageConfig;
+  readonly configBytes: Buffer;
+}
+
+export interface SourceContext {
+  readonly registries: LoadedRegistries;
+  /** Of the request; sent to the named host only [I16]. */
+  readonly credentials: Credentials | undefined;
+  readonly authFiles: readonly AuthFileSource[];
+  readonly settings: ImageSettings;
+  readonly transport: Transport;
+  readonly sessions: Sessions;
+  readonly platform: Platform;
+  readonly log: Logger;
+}
+
+/**
+ * Finds the manifest of a reference: mirrors first, the registry last; where the manifest is, everything else is
+ * fetched [I16]. Where several places were tried, the error lists each with its own result [p20].
+ */
+export async function openSource(reference: ImageReference, context: SourceContext, signal: AbortSignal): Promise<OpenedSource> {
+  const sources = pullSources(context.registries.conf, reference);
+  const failed: { readonly name: string; readonly error: unknown }[] = [];
+  for (const [index, source] of sources.entries()) {
+    const name = formatReference(source.reference);
+    context.log.info(`Trying to access ${JSON.stringify(name)}`);
+    try {
+      return await attempt(reference, source, index === sources.length - 1, context, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      failed.push({ name, error });
+      context.log.debug(`Accessing ${JSON.stringify(name)} failed: ${textOf(error)}`);
+    }
+  }
+  const primary = failed.at(-1);
+  if (primary === undefined) throw new Failure('Internal', `no place to pull ${formatReference(reference)} from`);
+  if (failed.length === 1) throw primary.error;
+  const mirrors = failed.slice(0, -1).map(({ name, error }) => `[${name}: ${textOf(error)}]`);
+  throw wrap(`(Mirrors also failed: ${mirrors.join('\n')}): ${primary.name}`, primary.error);
+}
+
+/** From a manifest or index to one platform's image: instance, config and their agreement. */
+export async function resolveImage(
+  opened: OpenedSource,
+  reference: ImageReference,
+  context: SourceContext,
+  signal: AbortSignal,
+): Promise<ResolvedImage> {
+  const { client } = opened;
+  const instance = await instanceOf(opened, reference, context, signal);
+  if (instance.manifest.kind !== 'image') throw notAnImage(instance.manifest);
+  const { manifest } = instance;
+  const configBytes = await readBlob(client, manifest.config, MAX_DOCUMENT_BYTES, signal);
+  const config = parseImageConfig(configBytes);
+  checkImage(manifest, config);
+  reportPlatform(config, context);
+  const index = opened.manifest.kind === 'index' ? { bytes: opened.bytes, digest: opened.digest } : undefined;
+  return { client, index, manifest, manifestBytes: instance.bytes, manifestDigest: instance.digest, config, configBytes };
+}
+
+/** How errors name a reference: `docker://busybox:latest`. */
+export function sourceName(reference: ImageReference): string {
+  return `docker://${familiarReference(reference)}`;
+}
+
+async function attempt(
+  reference: ImageReference,
+  source: PullSource,
+  isLast: boolean,
+  context: SourceContext,
+  signal: AbortSignal,
+): Promise<OpenedSource> {
+  const { settings, transport, sessions, log, registries } = context;
+  const registry = findRegistry(registries.conf, repositoryOf(source.reference));
+  if (registry?.blocked === true)
+    throw new Failure('PermissionDenied', `registry ${registry.prefix} is blocked in ${registries.path} or ${registries.dirPath}`, {
+      code: 'BLOCKED',
+    });
+  const { domain } = source.reference;
+  const trust = await loadTrust(domain, source.endpoint.insecure, settings.certsDirs);
+  const ours = domain === reference.domain ? context.credentials : undefined;
+  const credentials = ours ?? (await fromFiles(source.reference, context.authFiles, log));
+  const client = new RegistryClient({
+    reference: source.reference,
+    credentials,
+    trust,
+    session: sessions.get(domain, trust, credentials),
+    transport,
+    retryServerErrors: isLast,
+    log,
+  });
+  const { bytes, contentType } = await client.manifest(tagOrDigest(source.reference), signal);
+  if (reference.digest !== undefined) checkManifest(bytes, reference.digest);
+  return { client, bytes, digest: reference.digest ?? sha256(bytes), manifest: parseManifest(bytes, contentType) };
+}
+
+async function instanceOf(
+  opened: OpenedSource,
+  reference: ImageReference,
+  context: SourceContext,
+  signal: AbortSignal,
+): Promise<{ bytes: Buffer; digest: Digest; manifest: Manifest }> {
+  if (opened.manifest.kind !== 'index') return opened;
+  const entry = chooseInstance(opened.manifest, context.platform, sourceName(reference));
+  const { bytes, contentType } = await opened.client.manifest(entry.digest, signal);
+  if (bytes.length !== entry.size)
+    throw new Failure('Unknown', `manifest ${entry.digest} has ${bytes.length} bytes, the index says ${entry.size}`, {
+      code: 'SIZE_INVALID',
+    });
+  checkManifest(bytes, entry.digest);
+  return { bytes, digest: entry.digest, manifest: parseManifest(bytes, contentType) };
+}
+
+function checkManifest(bytes: Uint8Array, digest: Digest): void {
+  checkDigest(bytes, digest, `Manifest to be saved does not match expected digest ${algorithmOf(digest)}:${hexOf(digest)}`);
+}
+
+function notAnImage(manifest: Manifest): Failure {
+  if (manifest.kind === 'artifact')
+    return new Failure(
+      'Unimplemented',
+      `unsupported image-specific operation on artifact with type ${JSON.stringify(manifest.artifactType || manifest.mediaType)}`,
+      {
+        code: 'ARTIFACT',
+      },
+    );
+  return new Failure('Unimplemented', `an index inside an index (${manifest.mediaType}) is not supported`, { code: 'UNSUPPORTED' });
+}
+
+/** An image of another platform is pulled all the same [I45]; the runtime will say that it cannot be executed. */
+function reportPlatform(config: OciImageConfig, { platform, log }: SourceContext): void {
+  const own = { architecture: config.architecture, os: config.os, variant: config.variant ?? '' };
+  if (isSame(own, platform)) return;
+  const uses = `image uses OS "${own.os}"+architecture "${own.architecture}"+"${own.variant}"`;
+  log.info(`Image operating system mismatch: ${uses}, expecting one of "${platform.os}+${platform.architecture}+${platform.variant}"`);
+}
