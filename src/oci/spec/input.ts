@@ -30,6 +30,8 @@ export interface HostFacts {
 export interface RuntimeFacts {
   readonly ociVersionMin?: string | undefined;
   readonly ociVersionMax?: string | undefined;
+  /** It is crun (`run.oci.crun.version` in its features, or `--version`); undefined = not known. */
+  readonly crun?: boolean | undefined;
   readonly idmapMounts: boolean;
   readonly recursiveReadOnly: boolean;
   /** Mount options the runtime knows; undefined = it did not say. */

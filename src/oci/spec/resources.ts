@@ -27,13 +27,18 @@ export function buildResources(input: ContainerSpecInput, cpu: CpuPlan | undefin
     devices: deviceRules(input.devices),
     ...(memory === undefined ? {} : { memory }),
     ...(cpu === undefined ? {} : { cpu: cpuSection(cpu) }),
-    ...(host.pidsController ? { pids: { limit: int64(settings.pidsLimit) } } : {}),
+    ...(host.pidsController && !refusesUnlimited(input) ? { pids: { limit: int64(settings.pidsLimit) } } : {}),
     ...(input.blockIo === undefined ? {} : { blockIO: input.blockIo }),
     ...(wanted === undefined || !host.hugetlb || wanted.hugepageLimits.length === 0
       ? {}
       : { hugepageLimits: wanted.hugepageLimits.map(({ pageSize, limit }) => ({ pageSize, limit: int64(limit) })) }),
     ...(unified.size === 0 ? {} : { unified: toRecord(unified) }),
   };
+}
+
+/** crun writes -1 as it is to a v1 cgroup, whose pids.max wants a word; without the field the limit is the same: none. */
+function refusesUnlimited({ host, runtime, settings }: ContainerSpecInput): boolean {
+  return settings.pidsLimit === -1n && host.cgroupVersion === 1 && (runtime.crun ?? runtime.ociVersionMax === undefined);
 }
 
 /** CRI's CPU fields with the workload's over them; undefined if neither says anything [F29, L59]. */
