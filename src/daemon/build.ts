@@ -18,6 +18,7 @@ import { type PodContext, SandboxRegistry, pinDirectory } from '../pods/index.ts
 import type { RuntimeHandler } from '../oci/runtime/index.ts';
 import { type SeccompProfile, type SeccompSettings, loadDefaultSeccomp, loadSeccompProfile } from '../security/index.ts';
 import { LayerUnpacker, Store } from '../storage/index.ts';
+import { Flights } from '../sync/index.ts';
 import { buildRuntimes } from './handlers.ts';
 import {
   cgroupManagerOf,
@@ -79,7 +80,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
   const containerCreation: CreationContext = { ...shared, containers, settings: creationSettings(config), creations: new Creations() };
   const pods: PodContext = {
     ...shared,
-    ...{ network, namespaces, runtimes, containers, containerCreation, registry },
+    ...{ network, namespaces, runtimes, containers, containerCreation, registry, unpacker, pausePulls: new Flights() },
     settings: podSettings(config),
     creations: new Creations(),
     onEvent: () => {},

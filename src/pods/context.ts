@@ -1,13 +1,14 @@
 import type { ContainerContext, CreationContext, Creations } from '../containers/index.ts';
 import type { HostFacts, SpecSettings, StringMap } from '../oci/spec/index.ts';
-import type { ImageService } from '../images/index.ts';
+import type { Image, ImageService } from '../images/index.ts';
 import type { NamespaceMaker } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { NetworkService } from '../network/index.ts';
 import type { MonitorSettings } from '../oci/monitor/index.ts';
 import type { RuntimeHandler, RuntimeTable } from '../oci/runtime/index.ts';
 import type { SeccompSettings } from '../security/index.ts';
-import type { Store } from '../storage/index.ts';
+import type { LayerUnpacker, Store } from '../storage/index.ts';
+import type { Flights } from '../sync/index.ts';
 import type { SandboxId } from '../ids/index.ts';
 import type { SandboxRegistry } from './registry.ts';
 import type { Sandbox } from './sandbox.ts';
@@ -35,6 +36,9 @@ export interface PodContext {
   readonly host: HostFacts;
   readonly store: Store;
   readonly images: ImageService;
+  readonly unpacker: LayerUnpacker;
+  /** One pull of the pause image for all pods that wait for it. */
+  readonly pausePulls: Flights<'pause', Image>;
   readonly network: NetworkService;
   readonly namespaces: NamespaceMaker;
   readonly runtimes: RuntimeTable;

@@ -7,7 +7,7 @@ import { writeContainerEnv, writeHostname, writeResolvConf } from '../oci/rootfs
 import { NamespaceMode } from '../oci/spec/index.ts';
 import type { UndoStack } from '../sync/index.ts';
 import type { PodContext } from './context.ts';
-import { ensurePauseImage } from './pause-image.ts';
+import { ensurePauseImage } from './pause/image.ts';
 import type { SandboxPlan } from './plan.ts';
 import { shmSize } from './shm.ts';
 
