@@ -5,12 +5,14 @@ import type { ContainerContext } from './context.ts';
 import { removeContainer } from './remove.ts';
 
 /**
- * StartContainer [D131–D134]. A failed start removes the container completely.
+ * StartContainer [D131–D134]. A failed start removes the container completely. One that runs already is success: the
+ * reply of the start that did it was lost (p04).
  */
 export async function startContainer(ctx: ContainerContext, container: Container): Promise<void> {
   const { id, runtime } = container.facts;
   try {
     using _ = await container.lock.acquire();
+    if (container.state.status === 'running' && !container.removed) return;
     if (container.state.status !== 'created' || container.removed) {
       throw new Failure('FailedPrecondition', `container ${id} is not in created state: ${container.state.status}`);
     }
