@@ -57,7 +57,7 @@ test('[A2, B1] flag before variable before drop-in before main file before stora
   assert.equal(sources.has('crio.runroot'), false);
 });
 
-test("[A16] what is read is told in CRI-O's words", () => {
+test("what is read is told in CRI-O's words", () => {
   const { notices } = load({ [MAIN]: '', [`${DIRECTORY}/10-a.conf`]: '' });
   assert.deepEqual(notices, [
     `Updating config from single file: ${MAIN}`,

@@ -1,5 +1,5 @@
 /** The table of handlers on the machine: paths, types, defaults [B91–B113, K4–K16]. */
-import { Failure, textOf, wrap } from '../../errors/index.ts';
+import { Failure, kindOf, textOf } from '../../errors/index.ts';
 import type { RuntimeConfig } from '../config.ts';
 import { DEFAULT_RUNTIME, type RuntimeHandlerConfig } from '../schema/index.ts';
 import { parseSize } from '../schema/size.ts';
@@ -134,16 +134,16 @@ function createTimeoutOf(name: string, handler: RuntimeHandlerConfig, messages: 
   return LEAST_CREATE_TIMEOUT;
 }
 
-/** A default handler that cannot be used: says which other runtime is there. */
-function withAlternatives(error: unknown, name: string, runtime: RuntimeConfig, path: string | undefined): Failure {
-  const below = wrap('runtime validation', error);
+/** The error of a default handler that cannot be used; where a program is missing, with the runtime that is there instead. */
+function withAlternatives(error: unknown, name: string, runtime: RuntimeConfig, path: string | undefined): unknown {
+  if (kindOf(error) !== 'FailedPrecondition') return error;
   const usable = [...runtime.runtimes].find(
     ([other, handler]) => other !== name && lookPath(handler.runtimePath || other, path) !== undefined,
   )?.[0];
   const installed = usable ?? ['crun', 'runc'].find((other) => other !== name && lookPath(other, path) !== undefined);
-  if (below.kind !== 'FailedPrecondition' || installed === undefined) return below;
+  if (installed === undefined) return error;
   const handlers = usable === undefined ? ` and add a table [crio.runtime.runtimes.${installed}]` : '';
-  return new Failure(below.kind, below.message, {
+  return new Failure('FailedPrecondition', textOf(error), {
     cause: error,
     advice: `Install ${name}; or, as ${installed} is installed, set default_runtime = "${installed}" in [crio.runtime]${handlers}.`,
   });
