@@ -1,10 +1,12 @@
+export { LayerUnpacker, type ArchiveCode, type IdMap, type UnpackLimits, type UnpackOptions, type UnpackedLayer } from './archive/index.ts';
+export { type DriverSettings, parseStorageOptions } from './options.ts';
+export { Store, type StoreOptions } from './store.ts';
 export type {
   BigDataItem,
   ContainerRecord,
   IdMapping,
   ImageRecord,
   Json,
-  LayerContent,
   LayerRecord,
   LayerToCommit,
   MountRequest,

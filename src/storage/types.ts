@@ -1,4 +1,5 @@
 import type { Digest, HexId } from '../ids/index.ts';
+import type { UnpackedLayer } from './archive/index.ts';
 
 /** One range of an id map: `size` ids from `containerId` inside are those from `hostId` outside. */
 export interface IdMapping {
@@ -72,20 +73,7 @@ export interface ContainerRecord {
 /** Free-form JSON of a record; an integer beyond 2⁵³ is a bigint. */
 export type Json = null | boolean | number | bigint | string | readonly Json[] | { readonly [key: string]: Json };
 
-/** What unpacking a layer's blob found out; `UnpackedLayer` of the archive has this shape. */
-export interface LayerContent {
-  readonly blobDigest: Digest;
-  /** Bytes. */
-  readonly blobSize: number;
-  readonly diffId: Digest;
-  /** Bytes of the uncompressed tar. */
-  readonly diffSize: number;
-  readonly compression: 0 | 1 | 2 | 3 | 4;
-  readonly uids: readonly number[];
-  readonly gids: readonly number[];
-}
-
-export interface LayerToCommit extends LayerContent {
+export interface LayerToCommit extends UnpackedLayer {
   readonly id: HexId;
   readonly parent: HexId | undefined;
 }

@@ -20,6 +20,8 @@ export class RecordList<R extends { readonly id: HexId }> {
   readonly #format: Fields<R>;
   readonly #names: readonly (keyof R & string)[];
   readonly #entries = new Map<string, Entry<R>>();
+  /** Set by `set` and `delete`; whoever saves takes it back. */
+  changed = false;
 
   constructor(format: Fields<R>) {
     this.#format = format;
@@ -30,6 +32,7 @@ export class RecordList<R extends { readonly id: HexId }> {
   parse(json: string): void {
     const entries = splitArray(json).map((text) => this.#decode(text));
     this.#entries.clear();
+    this.changed = false;
     for (const [index, entry] of entries.entries()) {
       // A second record with the same id is ignored by every tool, but it is not ours to drop.
       const id = entry.record?.id;
@@ -51,12 +54,13 @@ export class RecordList<R extends { readonly id: HexId }> {
 
   /** Adds or replaces; unknown keys of a replaced record stay. */
   set(record: R): void {
+    this.changed = true;
     const unknown = this.#entries.get(record.id)?.unknown ?? [];
     this.#entries.set(record.id, { record: Object.freeze(record), text: this.#encode(record, unknown), unknown });
   }
 
   delete(id: HexId): void {
-    this.#entries.delete(id);
+    if (this.#entries.delete(id)) this.changed = true;
   }
 
   /** Elements that are no records of this format. */

@@ -1,0 +1,72 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { codeOf } from '../errors/index.ts';
+import { type HexId, isHexId } from '../ids/index.ts';
+import type { OverlayDriver } from './driver/overlay.ts';
+import { buryLayer, type Grave } from './images.ts';
+import type { Change, Records } from './ledger.ts';
+import type { Staging } from './staging.ts';
+
+export interface GarbagePlaces {
+  readonly graphRoot: string;
+  readonly runRoot: string;
+  readonly driver: OverlayDriver;
+  readonly staging: Staging;
+}
+
+/**
+ * What a crash may have left: container layers without a container (ours by their name), and directories with the
+ * name of an id that no record knows [J44]. Only for the start of the daemon: another CRI-O is not running then.
+ */
+export function collectGarbage(records: Records, places: GarbagePlaces): Change<Grave[]> {
+  const { graphRoot, runRoot, driver, staging } = places;
+  const orphans = orphanedLayers(records);
+  for (const layer of orphans) {
+    records.layers.delete(layer);
+    records.mounts.delete(layer);
+  }
+  const graves: Grave[] = [];
+  const afterwards = () => {
+    for (const layer of orphans) graves.push(...buryLayer(layer, graphRoot, driver, staging));
+    for (const layer of driver.layersOnDisk())
+      if (records.layers.get(layer) === undefined) graves.push(...buryLayer(layer, graphRoot, driver, staging));
+    driver.removeDanglingLinks();
+    const images = strays(join(graphRoot, 'overlay-images'), (id) => records.images.get(id) !== undefined);
+    const isContainer = (id: HexId) => records.containers.get(id) !== undefined;
+    const containers = strays(join(graphRoot, 'overlay-containers'), isContainer);
+    const runs = hasTransientRecords(runRoot) ? [] : strays(join(runRoot, 'overlay-containers'), isContainer);
+    for (const path of [...images, ...containers, ...runs]) graves.push({ path, large: false });
+  };
+  return { result: graves, afterwards };
+}
+
+/** Layers of containers of ours (`k8s_…-layer` [J14]) whose container's record never came, or went alone. */
+function orphanedLayers(records: Records): HexId[] {
+  const used = new Set<HexId>();
+  for (const container of records.containers.values()) used.add(container.layer);
+  return [...records.layers.volatileValues()]
+    .filter(
+      (layer) => !used.has(layer.id) && layer.names.some((name) => /^k8s_.*-layer$/s.test(name)) && !records.layers.hasChildren(layer.id),
+    )
+    .map((layer) => layer.id);
+}
+
+/** podman's `transient_store` keeps its container records below the run root, where we do not read them. */
+function hasTransientRecords(runRoot: string): boolean {
+  return namesIn(join(runRoot, 'overlay-containers')).some((name) => name.endsWith('.json'));
+}
+
+function strays(directory: string, isKnown: (id: HexId) => boolean): string[] {
+  return namesIn(directory)
+    .filter((name) => isHexId(name) && !isKnown(name))
+    .map((name) => join(directory, name));
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,227 @@
+import { join } from 'node:path';
+import { textOf } from '../errors/index.ts';
+import type { BlockingCalls } from '../linux/index.ts';
+import type { Logger } from '../log/index.ts';
+import { LockFile } from './locks/lock-file.ts';
+import { ContainerSet } from './records/containers.ts';
+import { Domain, type PreparedFile, RecordFile } from './records/domain.ts';
+import { containerFormat, imageFormat, layerFormat, mountFormat, type MountRecord } from './records/formats.ts';
+import { LayerSet } from './records/layers.ts';
+import type { RecordList } from './records/list.ts';
+import type { ImageRecord } from './types.ts';
+
+/** All records of a store, as a change sees them: current, and nobody else writes. */
+export interface Records {
+  readonly layers: LayerSet;
+  readonly images: RecordList<ImageRecord>;
+  readonly containers: ContainerSet;
+  readonly mounts: RecordList<MountRecord>;
+}
+
+/** What a change did besides changing records. */
+export interface Change<T> {
+  readonly result: T;
+  /** Runs when the records are saved, the locks still held: what would be debris, not damage, if the process died before it. */
+  readonly afterwards?: () => void;
+  /** Takes back what was done on disk, if the records cannot be saved. */
+  readonly undo?: () => void;
+}
+
+/** Makers are saved layers first, removers layers last: at no moment does a saved record point to one that is not. */
+export type ChangeKind = 'make' | 'remove';
+
+interface Pending {
+  readonly kind: ChangeKind;
+  /** Applies the change; answers how it ends. */
+  apply(records: Records): Applied;
+  fail(error: unknown): void;
+}
+
+interface Applied {
+  readonly undo: () => void;
+  readonly afterwards: () => void;
+  readonly settle: () => void;
+}
+
+export interface LedgerHooks {
+  /** Under the locks, before changes: storage.lock's record changed, so the driver's home may be unmounted (§2.3). */
+  reinitialise(): Promise<void>;
+  /** Layers were loaded anew, under a lock of either mode: forget what was read of their directories. */
+  layersLoaded(): void;
+  /** Under the locks, after a load: finish what others left incomplete. */
+  deleteIncomplete(records: Records): void;
+}
+
+/**
+ * The records of a store, its five locks in their order (docs/reference/cri-o-ondisk.md §2.2), and changes to them.
+ *
+ * A change is one synchronous function. Those that are waiting when the locks come are applied one after the other
+ * and saved together, so that a busy daemon writes the files once for many changes, and no lock is ever held over
+ * somebody's await. A change that throws must have changed nothing.
+ */
+export class Ledger {
+  readonly records: Records;
+  readonly #log: Logger;
+  readonly #hooks: LedgerHooks;
+  readonly #storageLock: LockFile;
+  #storageSeen: Buffer | undefined;
+  #layersUnchecked = false;
+  readonly #layers: Domain;
+  readonly #images: Domain;
+  readonly #containers: Domain;
+  readonly #mounts: Domain;
+  readonly #pending: Pending[] = [];
+  #draining: Promise<void> | undefined;
+  /** Whether what is in memory is current because we hold the locks. */
+  #current = false;
+
+  constructor(o: { graphRoot: string; runRoot: string; calls: BlockingCalls; log: Logger; hooks: LedgerHooks }) {
+    this.#log = o.log;
+    this.#hooks = o.hooks;
+    const at = (...parts: string[]) => join(o.graphRoot, ...parts);
+    const lock = (path: string) => new LockFile(path, o.calls);
+    const layers = new RecordFile(at('overlay-layers', 'layers.json'), layerFormat, false);
+    const volatileLayers = new RecordFile(at('overlay-layers', 'volatile-layers.json'), layerFormat, true);
+    const images = new RecordFile(at('overlay-images', 'images.json'), imageFormat, false);
+    const containers = new RecordFile(at('overlay-containers', 'containers.json'), containerFormat, false);
+    const volatileContainers = new RecordFile(at('overlay-containers', 'volatile-containers.json'), containerFormat, true);
+    // On a tmpfs, where flushing does nothing.
+    const mounts = new RecordFile(join(o.runRoot, 'overlay-layers', 'mountpoints.json'), mountFormat, true);
+    this.#storageLock = lock(at('storage.lock'));
+    this.#layers = new Domain(lock(at('overlay-layers', 'layers.lock')), [layers, volatileLayers], {
+      watchFiles: true,
+      onLoad: () => {
+        this.#layersUnchecked = true;
+        o.hooks.layersLoaded();
+      },
+    });
+    this.#images = new Domain(lock(at('overlay-images', 'images.lock')), [images]);
+    this.#containers = new Domain(lock(at('overlay-containers', 'containers.lock')), [containers, volatileContainers]);
+    this.#mounts = new Domain(lock(join(o.runRoot, 'overlay-layers', 'mountpoints.lock')), [mounts]);
+    this.records = {
+      layers: new LayerSet(layers, volatileLayers),
+      images: images.records,
+      containers: new ContainerSet(containers, volatileContainers),
+      mounts: mounts.records,
+    };
+  }
+
+  /** Counts loads and saves of the images: whoever keeps something made from them knows when it is out of date. */
+  get imageGeneration(): number {
+    return this.#images.generation;
+  }
+
+  /** Reads under the shared lock of one kind of record; never waits for changes of this process. */
+  async read<T>(what: 'layers' | 'images' | 'containers', look: (records: Records) => T): Promise<T> {
+    const domain = { layers: this.#layers, images: this.#images, containers: this.#containers }[what];
+    if (this.#current) return look(this.records);
+    using _ = await domain.lock.acquire('shared');
+    await domain.refresh();
+    return look(this.records);
+  }
+
+  /** Applies a change under all locks and answers its result once the records are saved. */
+  change<T>(kind: ChangeKind, work: (records: Records) => Change<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const apply = (records: Records): Applied => {
+      const { result, undo = () => {}, afterwards = () => {} } = work(records);
+      return { undo, afterwards, settle: () => resolve(result) };
+    };
+    this.#pending.push({ kind, apply, fail: reject });
+    this.#draining ??= this.#drain().finally(() => (this.#draining = undefined));
+    return promise;
+  }
+
+  /** Waits for the changes under way. */
+  async close(): Promise<void> {
+    await this.#draining;
+    for (const { lock } of [this.#layers, this.#images, this.#containers, this.#mounts]) lock.close();
+    this.#storageLock.close();
+  }
+
+  async #drain(): Promise<void> {
+    // Whoever asks within the same turn of the event loop goes into the same batch.
+    await Promise.resolve();
+    while (this.#pending.length > 0) {
+      try {
+        await this.#underLocks(() => this.#applyBatch());
+      } catch (error) {
+        for (const pending of this.#pending.splice(0)) pending.fail(error);
+      }
+    }
+  }
+
+  async #underLocks(work: () => Promise<void>): Promise<void> {
+    using held = new DisposableStack();
+    held.use(await this.#storageLock.acquire('exclusive'));
+    for (const { lock } of this.#domains('make')) held.use(await lock.acquire('exclusive'));
+    const stored = this.#storageLock.readRecord();
+    if (this.#storageSeen === undefined || !stored.equals(this.#storageSeen)) {
+      await this.#hooks.reinitialise();
+      this.#storageSeen = stored;
+    }
+    for (const domain of this.#domains('make')) await domain.refresh();
+    if (this.#layersUnchecked) this.#hooks.deleteIncomplete(this.records);
+    this.#layersUnchecked = false;
+    this.#current = true;
+    try {
+      await work();
+    } finally {
+      this.#current = false;
+    }
+  }
+
+  async #applyBatch(): Promise<void> {
+    const kind = this.#pending[0]?.kind ?? 'make';
+    const done: { readonly pending: Pending; readonly applied: Applied }[] = [];
+    for (let pending = this.#pending[0]; pending?.kind === kind; pending = this.#pending[0]) {
+      this.#pending.shift();
+      try {
+        done.push({ pending, applied: pending.apply(this.records) });
+      } catch (error) {
+        pending.fail(error);
+      }
+    }
+    try {
+      await this.#save(kind);
+    } catch (error) {
+      for (const { applied } of done.toReversed()) this.#attempt('undo a change that could not be saved', applied.undo);
+      for (const domain of this.#domains('make')) if (domain.dirty) domain.forget();
+      for (const { pending } of done) pending.fail(error);
+      return;
+    }
+    for (const { applied } of done) this.#attempt('finish a saved change', applied.afterwards);
+    for (const { applied } of done) applied.settle();
+  }
+
+  /** First everything that may run out of space, then the announcements, then the renames. */
+  async #save(kind: ChangeKind): Promise<void> {
+    const domains = this.#domains(kind).filter((domain) => domain.dirty);
+    const files = domains.flatMap((domain) => domain.files.filter((file) => file.dirty));
+    const outcomes = await Promise.allSettled(files.map((file) => file.prepare()));
+    const prepared: PreparedFile[] = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failed !== undefined) {
+      await Promise.all(prepared.map((file) => file.discard()));
+      throw failed.reason;
+    }
+    for (const domain of domains) {
+      domain.announce();
+      domain.generation++;
+    }
+    for (const file of prepared) await file.commit();
+  }
+
+  #domains(kind: ChangeKind): readonly Domain[] {
+    const order = [this.#layers, this.#images, this.#containers, this.#mounts];
+    return kind === 'make' ? order : order.toReversed();
+  }
+
+  #attempt(what: string, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#log.error(`Storage could not ${what}: ${textOf(error)}`);
+    }
+  }
+}

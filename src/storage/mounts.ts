@@ -1,0 +1,26 @@
+import type { HexId } from '../ids/index.ts';
+import type { LayerMount, OverlayDriver } from './driver/overlay.ts';
+import type { Records } from './ledger.ts';
+
+/**
+ * Mounts a layer, or counts one more user of a mount that is there (docs/reference/cri-o-ondisk.md §3.3).
+ * Part of a change: the caller holds the locks.
+ */
+export function mountLayer(records: Records, driver: OverlayDriver, layer: HexId, request: LayerMount): string {
+  const known = records.mounts.get(layer);
+  const path = driver.mount(layer, request);
+  records.mounts.set({ id: layer, path, count: (known?.count ?? 0) + 1 });
+  return path;
+}
+
+/** Takes one user away, or all of them (`force`); the last one unmounts. Not mounted is fine. */
+export function unmountLayer(records: Records, driver: OverlayDriver, layer: HexId, force: boolean): void {
+  const known = records.mounts.get(layer);
+  if (known !== undefined && known.count > 1 && !force) {
+    records.mounts.set({ ...known, count: known.count - 1 });
+    return;
+  }
+  if (known === undefined && !driver.isMounted(layer)) return;
+  driver.unmount(layer);
+  records.mounts.delete(layer);
+}

@@ -1,0 +1,18 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseStorageOptions } from './options.ts';
+
+test('[J3] the last mountopt counts; prefixes of the driver are optional', () => {
+  assert.deepEqual(parseStorageOptions([]), { mountOptions: [], skipMountHome: false });
+  assert.deepEqual(parseStorageOptions(['overlay.mountopt=nodev', 'overlay2.mountopt=nodev,metacopy=on', 'skip_mount_home=true']), {
+    mountOptions: ['nodev', 'metacopy=on'],
+    skipMountHome: true,
+  });
+});
+
+test('[J28] unknown options and options that are not built are refused by name, not ignored', () => {
+  assert.throws(() => parseStorageOptions(['overlay.frobnicate=1']), { message: 'overlay: unknown option frobnicate' });
+  assert.throws(() => parseStorageOptions(['overlay.mount_program=/usr/bin/fuse-overlayfs']), { kind: 'Unimplemented' });
+  assert.throws(() => parseStorageOptions(['mountopt']), { message: 'Unable to parse key/value option: mountopt' });
+  assert.deepEqual(parseStorageOptions(['overlay.use_composefs=false', 'overlay.size=']).mountOptions, []);
+});

@@ -1,0 +1,54 @@
+import { Failure } from '../errors/index.ts';
+
+export interface DriverSettings {
+  /** Words of `mountopt`, in order. */
+  readonly mountOptions: readonly string[];
+  readonly skipMountHome: boolean;
+}
+
+/** Options that Go's driver knows and that change nothing here, with what they ask for. */
+const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
+  ['mount_program', 'a mount program'],
+  ['imagestore', 'additional image stores'],
+  ['additionalimagestore', 'additional image stores'],
+  ['additionallayerstore', 'additional layer stores'],
+  ['force_mask', 'a forced mask'],
+  ['size', 'quotas'],
+  ['inodes', 'quotas'],
+  ['use_composefs', 'composefs'],
+  ['ignore_chown_errors', 'ignored chown errors'],
+]);
+
+/** Values with which such an option asks for nothing. */
+const OFF: ReadonlySet<string> = new Set(['', '0', 'false']);
+
+/**
+ * Reads `storage_option` (`overlay.mountopt=nodev`, the last one of a key counts) [J3, J28]. An unknown option or one that
+ * asks for what is not built fails here, at the start, instead of being ignored.
+ */
+export function parseStorageOptions(options: readonly string[]): DriverSettings {
+  let mountOptions: readonly string[] = [];
+  let skipMountHome = false;
+  for (const option of options) {
+    const match = /^(?:(?:overlay2?|storage)?\.)?([^=]+)=(.*)$/s.exec(option);
+    const key = match?.[1]?.trim().toLowerCase();
+    const value = match?.[2] ?? '';
+    if (key === undefined) throw new Failure('InvalidArgument', `Unable to parse key/value option: ${option}`);
+    if (key === 'mountopt') mountOptions = value.split(',').filter((word) => word !== '');
+    else if (key === 'skip_mount_home') skipMountHome = parseBool(key, value);
+    else if (UNSUPPORTED.has(key)) {
+      if (OFF.has(value)) continue;
+      throw new Failure('Unimplemented', `overlay: option ${key} is not supported: crio has no ${UNSUPPORTED.get(key)}`, {
+        advice: `Remove ${key} from storage.conf and from storage_option.`,
+      });
+    } else throw new Failure('InvalidArgument', `overlay: unknown option ${key}`);
+  }
+  return { mountOptions, skipMountHome };
+}
+
+/** As Go's strconv.ParseBool. */
+function parseBool(key: string, value: string): boolean {
+  if (['1', 't', 'T', 'TRUE', 'true', 'True'].includes(value)) return true;
+  if (['0', 'f', 'F', 'FALSE', 'false', 'False'].includes(value)) return false;
+  throw new Failure('InvalidArgument', `overlay: option ${key}: ${JSON.stringify(value)} is no boolean`);
+}

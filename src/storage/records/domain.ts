@@ -1,0 +1,142 @@
+import { randomInt } from 'node:crypto';
+import { statSync } from 'node:fs';
+import { open, readFile, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { Failure, textOf } from '../../errors/index.ts';
+import type { HexId } from '../../ids/index.ts';
+import type { LockFile } from '../locks/lock-file.ts';
+import type { Fields } from './fields.ts';
+import { RecordList } from './list.ts';
+
+/** One JSON file of records, kept parsed. */
+export class RecordFile<R extends { readonly id: HexId }> {
+  readonly path: string;
+  readonly records: RecordList<R>;
+  /** Whether a power cut may lose a change: volatile files are not flushed. */
+  readonly #volatile: boolean;
+  #modified: bigint | undefined;
+
+  constructor(path: string, format: Fields<R>, volatile: boolean) {
+    this.path = path;
+    this.records = new RecordList(format);
+    this.#volatile = volatile;
+  }
+
+  /** A missing file is an empty list. Broken JSON is FailedPrecondition with code CORRUPT_RECORDS, and changes nothing. */
+  async load(): Promise<void> {
+    const modified = modifiedAt(this.path);
+    const json = modified === undefined ? '' : await readFile(this.path, 'utf8');
+    try {
+      this.records.parse(json);
+    } catch (error) {
+      throw new Failure('FailedPrecondition', `records in ${this.path} cannot be read: ${textOf(error)}`, {
+        cause: error,
+        code: 'CORRUPT_RECORDS',
+        advice: `Restore ${this.path} from a copy, or remove the storage directory and pull again.`,
+      });
+    }
+    this.#modified = modified;
+  }
+
+  /** Whether the file was replaced since it was loaded or saved. */
+  get replaced(): boolean {
+    return modifiedAt(this.path) !== this.#modified;
+  }
+
+  get dirty(): boolean {
+    return this.records.changed;
+  }
+
+  /**
+   * Writes the new contents beside the file (mode 0600, flushed unless volatile). The answer puts them in place by
+   * a rename, or removes them. Nothing that may run out of space happens after this.
+   */
+  async prepare(): Promise<PreparedFile> {
+    const json = this.records.stringify();
+    const temporary = join(dirname(this.path), `.tmp-${basename(this.path)}${randomInt(1e9)}`);
+    const discard = () => rm(temporary, { force: true });
+    try {
+      const file = await open(temporary, 'wx', 0o600);
+      try {
+        await file.writeFile(json);
+        if (!this.#volatile) await file.datasync();
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      await discard();
+      throw error;
+    }
+    const commit = async () => {
+      await rename(temporary, this.path);
+      this.records.changed = false;
+      this.#modified = modifiedAt(this.path);
+    };
+    return { commit, discard };
+  }
+}
+
+export interface PreparedFile {
+  commit(): Promise<void>;
+  discard(): Promise<void>;
+}
+
+function modifiedAt(path: string): bigint | undefined {
+  return statSync(path, { bigint: true, throwIfNoEntry: false })?.mtimeNs;
+}
+
+export interface DomainOptions {
+  /** A file's time of modification counts too, as for layers (docs/reference/cri-o-ondisk.md §2.3). */
+  readonly watchFiles?: boolean;
+  readonly onLoad?: () => void;
+}
+
+/** The files behind one lock: reloaded when somebody else was the last writer. */
+export class Domain {
+  readonly lock: LockFile;
+  readonly files: readonly Pick<RecordFile<{ readonly id: HexId }>, 'load' | 'replaced' | 'dirty' | 'prepare' | 'path'>[];
+  readonly #options: DomainOptions;
+  #seen: Buffer | undefined;
+  #loading: Promise<void> | undefined;
+  /** Counts loads: whoever derives something from the records knows when it is out of date. */
+  generation = 0;
+
+  constructor(lock: LockFile, files: Domain['files'], options: DomainOptions = {}) {
+    this.lock = lock;
+    this.files = files;
+    this.#options = options;
+  }
+
+  /** Call it while holding the lock, in either mode. */
+  async refresh(): Promise<void> {
+    if (this.#loading === undefined && this.#fresh()) return;
+    await (this.#loading ??= this.#load().finally(() => (this.#loading = undefined)));
+  }
+
+  /** Loads whatever the lock's record says: after a save that failed. */
+  forget(): void {
+    this.#seen = undefined;
+  }
+
+  get dirty(): boolean {
+    return this.files.some((file) => file.dirty);
+  }
+
+  /** Tells the others, before the files are replaced, that theirs are old. Call it while holding the lock exclusively. */
+  announce(): void {
+    this.#seen = this.lock.writeRecord();
+  }
+
+  #fresh(): boolean {
+    if (this.#seen === undefined || !this.lock.readRecord().equals(this.#seen)) return false;
+    return this.#options.watchFiles !== true || !this.files.some((file) => file.replaced);
+  }
+
+  async #load(): Promise<void> {
+    const record = this.lock.readRecord();
+    for (const file of this.files) await file.load();
+    this.#seen = record;
+    this.generation++;
+    this.#options.onLoad?.();
+  }
+}

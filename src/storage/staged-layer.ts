@@ -1,0 +1,128 @@
+import { existsSync, renameSync } from 'node:fs';
+import { mkdir, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { nowNs, toRfc3339 } from '../clock/index.ts';
+import { Failure } from '../errors/index.ts';
+import type { HexId } from '../ids/index.ts';
+import type { Below, OverlayDriver } from './driver/overlay.ts';
+import type { Change, Ledger, Records } from './ledger.ts';
+import type { Staging } from './staging.ts';
+import type { LayerRecord, LayerToCommit, StagedLayer } from './types.ts';
+
+export interface LayerWorkshop {
+  readonly graphRoot: string;
+  readonly ledger: Ledger;
+  readonly driver: OverlayDriver;
+  readonly staging: Staging;
+}
+
+/** Where a layer's tar-split is kept (docs/reference/cri-o-ondisk.md §4.6). */
+export function tarSplitPath(graphRoot: string, layer: HexId): string {
+  return join(graphRoot, 'overlay-layers', `${layer}.tar-split.gz`);
+}
+
+/**
+ * Stages a layer (§4.5): contents and tar-split grow in temp directories, without a record and without a lock that
+ * anybody waits for. `commit` finishes the directory there too and then publishes it by renames and one save, so no
+ * record is ever `incomplete`: such a one would be deleted by the next tool that looks [J42].
+ */
+export async function stageLayer(shop: LayerWorkshop): Promise<StagedLayer> {
+  const diffDir = shop.staging.driver.addition();
+  const tarSplit = shop.staging.records.addition();
+  await mkdir(diffDir, { mode: 0o755 });
+  let ended = false;
+  const discard = async () => {
+    if (ended) return;
+    ended = true;
+    await Promise.all([shop.staging.remove(diffDir, true), rm(tarSplit, { force: true })]);
+  };
+  const commit = async (layer: LayerToCommit): Promise<LayerRecord> => {
+    if (ended) throw new Failure('Internal', 'a staged layer was committed twice');
+    const existing = await shop.ledger.read('layers', ({ layers }) => knownLayer(layers, layer));
+    if (existing !== undefined) {
+      await discard();
+      return existing;
+    }
+    const hasTarSplit = await flushed(tarSplit);
+    const built = shop.staging.driver.addition();
+    try {
+      const below = await shop.driver.build(built, layer.parent, diffDir);
+      const made = { built, below, tarSplit: hasTarSplit ? tarSplit : undefined };
+      const record = await shop.ledger.change('make', (records) => publish(shop, records, layer, made));
+      ended = true;
+      if (existsSync(built)) await shop.staging.remove(built, true);
+      return record;
+    } catch (error) {
+      await Promise.all([discard(), shop.staging.remove(built, true)]);
+      throw error;
+    }
+  };
+  return { diffDir, tarSplitPath: tarSplit, commit, discard };
+}
+
+interface Made {
+  readonly built: string;
+  readonly below: Below;
+  readonly tarSplit: string | undefined;
+}
+
+function publish(shop: LayerWorkshop, { layers }: Records, layer: LayerToCommit, { built, below, tarSplit }: Made): Change<LayerRecord> {
+  const existing = knownLayer(layers, layer);
+  // Somebody else was faster with the same contents; ours stay where they are and are thrown away.
+  if (existing !== undefined) return { result: existing };
+  shop.driver.checkBelow(layer.parent, below);
+  const grave = () => shop.staging.driver.grave(layer.id);
+  shop.driver.publish(built, layer.id, grave);
+  const splitPath = tarSplitPath(shop.graphRoot, layer.id);
+  if (tarSplit !== undefined) renameSync(tarSplit, splitPath);
+  const record = recordOf(layer);
+  layers.add(record, 'durable');
+  const undo = () => {
+    shop.driver.bury(layer.id, () => built);
+    if (tarSplit !== undefined) renameSync(splitPath, tarSplit);
+  };
+  return { result: record, undo };
+}
+
+/** The layer if it is there; NotFound if it could not be because its parent is not. */
+function knownLayer(layers: Records['layers'], { id, parent }: LayerToCommit): LayerRecord | undefined {
+  const existing = layers.get(id);
+  if (existing !== undefined) return existing;
+  if (parent !== undefined && layers.get(parent) === undefined)
+    throw new Failure('NotFound', `parent layer ${parent} of layer ${id} is not known: layer not known`, {
+      advice: 'Pull the image again: its lower layers were removed meanwhile.',
+    });
+  return undefined;
+}
+
+function recordOf(layer: LayerToCommit): LayerRecord {
+  return {
+    id: layer.id,
+    names: [],
+    parent: layer.parent,
+    metadata: '',
+    mountLabel: '',
+    created: toRfc3339(nowNs()),
+    compressedDiffDigest: layer.blobDigest,
+    compressedSize: BigInt(layer.blobSize),
+    diffDigest: layer.diffId,
+    diffSize: BigInt(layer.diffSize),
+    tocDigest: undefined,
+    compression: layer.compression,
+    uidset: layer.uids,
+    gidset: layer.gids,
+    flags: new Map(),
+    uidmap: [],
+    gidmap: [],
+    bigDataNames: [],
+  };
+}
+
+/** Makes a file durable with the mode of a tar-split; false if there is none. */
+async function flushed(path: string): Promise<boolean> {
+  if (!existsSync(path)) return false;
+  await using file = await open(path, 'r+');
+  await file.chmod(0o600);
+  await file.datasync();
+  return true;
+}

@@ -1,0 +1,68 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { textOf } from '../errors/index.ts';
+import type { Logger } from '../log/index.ts';
+import { runOk } from '../process/index.ts';
+import { recoverStaleTempDirectories, TempDirectory } from './locks/temp-directory.ts';
+
+const REMOVE_TIMEOUT_MS = 30 * 60_000;
+
+/**
+ * Where things are made before anybody may see them, and where they go when nobody shall see them any more: one
+ * temp directory of this process in `H/tempdirs` and one in `overlay-layers/tmp`. Two, because the driver home is a
+ * mount of its own and nothing can be renamed across. What is left there when we die is deleted by whoever comes.
+ */
+export class Staging {
+  readonly #parents: { readonly driver: string; readonly records: string };
+  readonly #log: Logger;
+  #driver: TempDirectory | undefined;
+  #records: TempDirectory | undefined;
+  readonly #removals = new Set<Promise<void>>();
+
+  constructor(o: { driverHome: string; graphRoot: string; log: Logger }) {
+    this.#parents = { driver: join(o.driverHome, 'tempdirs'), records: join(o.graphRoot, 'overlay-layers', 'tmp') };
+    this.#log = o.log;
+  }
+
+  /** For what ends up in, or comes from, the driver home. */
+  get driver(): TempDirectory {
+    return (this.#driver ??= TempDirectory.create(this.#parents.driver));
+  }
+
+  /** For everything else below the graph root. */
+  get records(): TempDirectory {
+    return (this.#records ??= TempDirectory.create(this.#parents.records));
+  }
+
+  /** Deletes what processes that died left in their temp directories. */
+  async recover(): Promise<void> {
+    for (const parent of Object.values(this.#parents)) {
+      const count = await recoverStaleTempDirectories(parent);
+      if (count > 0) this.#log.info(`Removed ${count} stale temporary directories in ${parent}`);
+    }
+  }
+
+  /** Deletes in the background. `large`: by a helper process, because the tree may have 100,000 files. */
+  remove(path: string, large = false): Promise<void> {
+    const work = large
+      ? runOk(['rm', '-rf', '--one-file-system', '--', path], { timeoutMs: REMOVE_TIMEOUT_MS })
+      : rm(path, { recursive: true, force: true });
+    const removal = Promise.resolve(work)
+      .then(() => {})
+      .catch((error: unknown) => this.#log.warn(`Could not remove ${path}: ${textOf(error)}`))
+      .finally(() => this.#removals.delete(removal));
+    this.#removals.add(removal);
+    return removal;
+  }
+
+  /** Waits for the removals under way. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#removals);
+  }
+
+  async close(): Promise<void> {
+    await this.settled();
+    await this.#driver?.close();
+    await this.#records?.close();
+  }
+}

@@ -1,0 +1,347 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Failure, codeOf, wrap } from '../errors/index.ts';
+import { type Digest, type HexId, isHexId, newHexId } from '../ids/index.ts';
+import { BlockingCalls, readMounts, unmountIfMounted } from '../linux/index.ts';
+import type { Logger } from '../log/index.ts';
+import { containerDirectory, createContainer, deleteContainer } from './containers.ts';
+import { type IdMapRequest, OverlayDriver } from './driver/overlay.ts';
+import { collectGarbage } from './garbage.ts';
+import { ImageIndex } from './image-index.ts';
+import {
+  buryLayer,
+  createImage,
+  deleteImage,
+  type Grave,
+  imageDirectory,
+  imageSize,
+  setImageNames,
+  unknownImage,
+  writeBigData,
+} from './images.ts';
+import { Ledger, type Records } from './ledger.ts';
+import { mountLayer, unmountLayer } from './mounts.ts';
+import { bigDataFileName, layerId } from './names.ts';
+import { stageLayer } from './staged-layer.ts';
+import { Staging } from './staging.ts';
+import type { ContainerRecord, ImageRecord, LayerRecord, MountRequest, NewContainer, NewImage, StagedLayer } from './types.ts';
+
+export interface StoreOptions {
+  /** `G`, default of CRI-O /var/lib/containers/storage. Made if missing. */
+  readonly graphRoot: string;
+  /** `R`, on a tmpfs, default /run/containers/storage. */
+  readonly runRoot: string;
+  /** Words of `overlay.mountopt`. */
+  readonly mountOptions?: readonly string[];
+  readonly skipMountHome?: boolean;
+  readonly log: Logger;
+}
+
+/**
+ * containers/storage's overlay store, shared live with podman, skopeo and buildah [J9–J14, J60]. What it answers is
+ * current at the time of the call, whoever wrote last. Every change is atomic: a process that dies leaves either
+ * the old state, or debris that nobody sees and the next start removes.
+ */
+export class Store {
+  readonly graphRoot: string;
+  readonly runRoot: string;
+  /** `G/overlay`. */
+  readonly driverHome: string;
+  readonly #log: Logger;
+  readonly #calls: BlockingCalls;
+  readonly #ledger: Ledger;
+  readonly #driver: OverlayDriver;
+  readonly #staging: Staging;
+  readonly #index = new ImageIndex();
+
+  private constructor(options: StoreOptions) {
+    this.graphRoot = options.graphRoot;
+    this.runRoot = options.runRoot;
+    this.driverHome = join(options.graphRoot, 'overlay');
+    this.#log = options.log;
+    this.#calls = new BlockingCalls();
+    this.#driver = new OverlayDriver({
+      home: this.driverHome,
+      runHome: join(options.runRoot, 'overlay'),
+      mountOptions: options.mountOptions ?? [],
+      skipMountHome: options.skipMountHome ?? false,
+      log: options.log,
+    });
+    this.#staging = new Staging({ driverHome: this.driverHome, graphRoot: options.graphRoot, log: options.log });
+    this.#ledger = new Ledger({
+      ...{ graphRoot: options.graphRoot, runRoot: options.runRoot, calls: this.#calls, log: options.log },
+      hooks: {
+        reinitialise: () => this.#driver.initialise(),
+        layersLoaded: () => this.#driver.forget(),
+        deleteIncomplete: (records) => this.#deleteIncomplete(records),
+      },
+    });
+  }
+
+  /** Makes the store if there is none, mounts the driver home on itself and reads all records. */
+  static async open(options: StoreOptions): Promise<Store> {
+    for (const root of [options.graphRoot, options.runRoot]) {
+      await mkdir(root, { recursive: true, mode: 0o700 });
+      for (const kind of ['layers', 'images', 'containers']) await mkdir(join(root, `overlay-${kind}`), { recursive: true, mode: 0o700 });
+    }
+    const store = new Store(options);
+    try {
+      await store.#ledger.change('make', () => ({ result: undefined }));
+      await store.#staging.recover();
+      return store;
+    } catch (error) {
+      await store.close();
+      throw wrap(`opening storage ${options.graphRoot}`, error);
+    }
+  }
+
+  /** Waits for changes and removals under way. Mounts stay, the driver home's too. */
+  async close(): Promise<void> {
+    await this.#ledger.close();
+    await this.#staging.close();
+    await this.#calls.close();
+  }
+
+  /** Removes what a crash left; for the start of the daemon [J44]. */
+  async collectGarbage(): Promise<void> {
+    const graves = await this.#ledger.change('remove', (records) => collectGarbage(records, this.#places));
+    await this.#removeAll(graves);
+  }
+
+  /** Makes all contents durable (syncfs), off the main thread: before layers are committed, and at a clean shutdown [J51]. */
+  syncFileSystem(): Promise<void> {
+    return this.#calls.syncFileSystem(this.graphRoot);
+  }
+
+  // Images
+
+  /** The same array until an image changes. */
+  async images(): Promise<readonly ImageRecord[]> {
+    return await this.#ledger.read('images', (records) => this.#index.of(records, this.#ledger.imageGeneration).all);
+  }
+
+  /** By id, name, manifest digest, or unique id prefix. */
+  async image(idOrPrefixOrNameOrDigest: string): Promise<ImageRecord | undefined> {
+    const look = (records: Records) => this.#index.of(records, this.#ledger.imageGeneration).find(idOrPrefixOrNameOrDigest);
+    return await this.#ledger.read('images', look);
+  }
+
+  /** Bytes of the uncompressed layers and data items, CRI's `size`. */
+  async imageSize(id: HexId): Promise<bigint> {
+    const image = await this.#knownImage(id);
+    return await this.#ledger.read('layers', (records) => imageSize(records, image));
+  }
+
+  async imageBigData(id: HexId, key: string): Promise<Buffer> {
+    try {
+      return await readFile(join(imageDirectory(this.graphRoot, id), bigDataFileName(key)));
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error;
+      throw new Failure('NotFound', `reading data item "${key}" of image "${id}": file does not exist`, { cause: error, code: 'ENOENT' });
+    }
+  }
+
+  /** Data items are on disk before the record says so; the image's layers must be committed. */
+  async createImage(image: NewImage): Promise<ImageRecord> {
+    const staged = this.#staging.records.addition();
+    try {
+      await writeBigData(staged, image.bigData);
+      return await this.#ledger.change('make', (records) => createImage(records, this.graphRoot, image, staged));
+    } finally {
+      void this.#staging.remove(staged);
+    }
+  }
+
+  async setImageNames(id: HexId, names: readonly string[]): Promise<void> {
+    await this.#ledger.change('make', (records) => setImageNames(records, id, names));
+  }
+
+  /** Refused while a container uses the image; its layers go unless somebody else needs them. Settles when their space is free. */
+  async deleteImage(id: HexId): Promise<void> {
+    const graves = await this.#ledger.change('remove', (records) => deleteImage(records, { ...this.#places, id }));
+    await this.#removeAll(graves);
+  }
+
+  /** Mounts the image's top layer read-only, noexec, nosuid, nodev; counts its users. */
+  async mountImage(id: HexId): Promise<string> {
+    return await this.#ledger.change('make', (records) => {
+      const layer = topLayer(records, id);
+      const request = { options: ['ro', 'noexec', 'nosuid', 'nodev'], volatile: false, label: '' };
+      return { result: mountLayer(records, this.#driver, layer, request), undo: () => unmountLayer(records, this.#driver, layer, false) };
+    });
+  }
+
+  /** Takes one user of the mount away, or all with `force`; an unknown image is nothing to do. */
+  async unmountImage(id: HexId, force = false): Promise<void> {
+    await this.#ledger.change('remove', (records) => {
+      const layer = records.images.get(id)?.layer;
+      if (layer !== undefined) unmountLayer(records, this.#driver, layer, force);
+      return { result: undefined };
+    });
+  }
+
+  // Layers
+
+  async layer(id: HexId): Promise<LayerRecord | undefined> {
+    return await this.#ledger.read('layers', ({ layers }) => layers.get(id));
+  }
+
+  /** The id of the layer that `diffId` makes on top of `parent` (docs/reference/cri-o-ondisk.md §1.7). */
+  layerId(parent: HexId | undefined, diffId: Digest): HexId {
+    return layerId(parent, diffId);
+  }
+
+  /** Layers of one image are staged and unpacked in parallel and committed bottom-up; the parent is named at the commit. */
+  async stageLayer(_parent?: HexId): Promise<StagedLayer> {
+    return await stageLayer({ graphRoot: this.graphRoot, ledger: this.#ledger, driver: this.#driver, staging: this.#staging });
+  }
+
+  /** The directory with a layer's own contents. */
+  layerDiffDirectory(id: HexId): string {
+    return join(this.#driver.directory(id), 'diff');
+  }
+
+  // Containers
+
+  async containers(): Promise<readonly ContainerRecord[]> {
+    return await this.#ledger.read('containers', ({ containers }) => [...containers.values()]);
+  }
+
+  async container(idOrName: string): Promise<ContainerRecord | undefined> {
+    const byId = isHexId(idOrName) ? idOrName : undefined;
+    const look = ({ containers }: Records) => (byId === undefined ? undefined : containers.get(byId)) ?? containers.byName(idOrName);
+    return await this.#ledger.read('containers', look);
+  }
+
+  /** Volatile; with its layer, `containerDirectory` and `containerRunDirectory`. A name in use is AlreadyExists, code NAME_IN_USE. */
+  async createContainer(wanted: NewContainer): Promise<ContainerRecord> {
+    const id = wanted.id ?? newHexId();
+    const layer = newHexId();
+    const image = await this.#knownImage(wanted.imageId);
+    await this.#ledger.read('layers', () => {}); // So that what the driver knows of the parent's directory is current.
+    const built = this.#staging.driver.addition();
+    try {
+      const below = await this.#driver.build(built, image.layer);
+      const made = { id, layer, below, built, wanted };
+      return await this.#ledger.change('make', (records) => createContainer(records, this.#places, made));
+    } catch (error) {
+      void this.#staging.remove(built);
+      throw error;
+    }
+  }
+
+  async setContainerMetadata(id: HexId, metadata: string): Promise<void> {
+    await this.#ledger.change('make', ({ containers }) => {
+      const container = containers.get(id);
+      if (container === undefined) throw unknownContainer(id);
+      containers.replace({ ...container, metadata });
+      return { result: undefined };
+    });
+  }
+
+  /** Mounts the container's root file system and answers where. Mounted already counts one more user. */
+  async mountContainer(id: HexId, request: MountRequest = {}): Promise<string> {
+    return await this.#ledger.change('make', (records) => {
+      const container = records.containers.get(id);
+      if (container === undefined) throw unknownContainer(id);
+      const layer = records.layers.get(container.layer);
+      if (layer === undefined) throw new Failure('NotFound', `layer ${container.layer} of container ${id}: layer not known`);
+      const path = mountLayer(records, this.#driver, layer.id, {
+        options: mountOptionsOf(container),
+        volatile: container.flags.get('Volatile') === true,
+        label: request.label ?? layer.mountLabel,
+        idMap: idMapOf(container, request),
+      });
+      return { result: path, undo: () => unmountLayer(records, this.#driver, layer.id, false) };
+    });
+  }
+
+  /** An unknown container or layer counts as unmounted [J20]. */
+  async unmountContainer(id: HexId, force = false): Promise<void> {
+    await this.#ledger.change('remove', (records) => {
+      const container = records.containers.get(id);
+      if (container === undefined) this.#log.info(`Container ${id} not known, assuming it got already removed`);
+      else unmountLayer(records, this.#driver, container.layer, force);
+      return { result: undefined };
+    });
+  }
+
+  /** Unmounts, and removes record, layer and both directories; an unknown container is done already [J21]. */
+  async deleteContainer(id: HexId): Promise<void> {
+    const directories = [this.graphRoot, this.runRoot].map((root) => join(containerDirectory(root, id), '..'));
+    await unmountBelow(directories);
+    const graves = await this.#ledger.change('remove', (records) => deleteContainer(records, this.#places, id));
+    void this.#removeAll(graves);
+  }
+
+  /** `G/overlay-containers/<id>/userdata`: survives reboots. */
+  containerDirectory(id: HexId): string {
+    return containerDirectory(this.graphRoot, id);
+  }
+
+  /** `R/overlay-containers/<id>/userdata`: the bundle. */
+  containerRunDirectory(id: HexId): string {
+    return containerDirectory(this.runRoot, id);
+  }
+
+  /** Waits until everything that was removed has left the disk. */
+  settled(): Promise<void> {
+    return this.#staging.settled();
+  }
+
+  get #places() {
+    return { graphRoot: this.graphRoot, runRoot: this.runRoot, driver: this.#driver, staging: this.#staging };
+  }
+
+  async #knownImage(id: HexId): Promise<ImageRecord> {
+    const image = await this.#ledger.read('images', ({ images }) => images.get(id));
+    if (image === undefined) throw unknownImage(id);
+    return image;
+  }
+
+  async #removeAll(graves: readonly Grave[]): Promise<void> {
+    await Promise.all(graves.map(({ path, large }) => this.#staging.remove(path, large)));
+  }
+
+  #deleteIncomplete(records: Records): void {
+    for (const { id } of records.layers.incomplete()) {
+      this.#log.warn(`Found incomplete layer "${id}", deleting it`);
+      records.layers.delete(id);
+      void this.#removeAll(buryLayer(id, this.graphRoot, this.#driver, this.#staging));
+    }
+  }
+}
+
+function topLayer(records: Records, id: HexId): HexId {
+  const image = records.images.get(id);
+  if (image === undefined) throw unknownImage(id);
+  if (image.layer === undefined || records.layers.get(image.layer) === undefined)
+    throw new Failure('FailedPrecondition', `image ${id} has no layer that can be mounted`);
+  return image.layer;
+}
+
+/** podman's containers carry mount options of their own. */
+function mountOptionsOf(container: ContainerRecord): string[] {
+  const options = container.flags.get('MountOpts');
+  return Array.isArray(options) ? options.filter((option) => typeof option === 'string') : [];
+}
+
+/** What a mount of a container with an id map needs; undefined for one without. */
+function idMapOf(container: ContainerRecord, { userNamespace }: MountRequest): IdMapRequest | undefined {
+  if (container.uidmap.length === 0 && container.gidmap.length === 0) return undefined;
+  const root = (map: ContainerRecord['uidmap']) => map.find((range) => range.containerId === 0)?.hostId ?? 0;
+  if (userNamespace === undefined)
+    throw new Failure('InvalidArgument', `container ${container.id} has an id map: mounting it needs a user namespace`);
+  return { userNamespace, rootUid: root(container.uidmap), rootGid: root(container.gidmap) };
+}
+
+function unknownContainer(id: string): Failure {
+  return new Failure('NotFound', `locating container "${id}": container not known`);
+}
+
+/** Mounts of others below directories that are about to be removed (a pod's shm, say) are detached, the deepest first. */
+async function unmountBelow(directories: readonly string[]): Promise<void> {
+  const mounts = await readMounts();
+  for (const { mountPoint } of mounts.toReversed())
+    if (directories.some((directory) => mountPoint === directory || mountPoint.startsWith(`${directory}/`))) unmountIfMounted(mountPoint);
+}
