@@ -117,6 +117,7 @@ async function attempt(
     session: sessions.get(domain, trust, credentials),
     transport,
     retryServerErrors: isLast,
+    progressTimeoutMs: settings.pullProgressTimeoutMs,
     log,
   });
   const { bytes, contentType } = await client.manifest(tagOrDigest(source.reference), signal);

@@ -1,6 +1,6 @@
+import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createHash } from 'node:crypto';
 import { Failure, codeOf, textOf, wrap } from '../../errors/index.ts';
 import { type Digest, algorithmOf, hexOf } from '../../ids/index.ts';
 import type { Descriptor } from '../manifest.ts';
@@ -18,29 +18,26 @@ const RECONNECT_AFTER_MS = 500;
  * the rest is read over. Fails with `reading blob %s: …`.
  */
 export async function* blobStream(client: RegistryClient, blob: Descriptor, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const idleMs = client.stallMs;
+  const retries = new Retries();
   let offset = 0;
-  let retriedAt: { readonly offset: number; readonly time: number } | undefined;
   for (;;) {
     try {
       const response = await client.blob(blob.digest, offset, signal);
       let passOver = offset - startOf(response, offset);
-      for await (const chunk of bodyOf(response, client.idleMs, signal)) {
-        const rest = passOver === 0 ? chunk : chunk.subarray(Math.min(passOver, chunk.length));
+      for await (const chunk of bodyOf(response, idleMs, signal)) {
+        const rest = chunk.subarray(Math.min(passOver, chunk.length));
         passOver -= chunk.length - rest.length;
         offset += rest.length;
-        if (offset > blob.size)
-          throw new Failure('Unknown', `blob size mismatch: more than the ${blob.size} bytes of its manifest`, { code: 'SIZE_INVALID' });
+        if (offset > blob.size) throw tooLong(blob);
         if (rest.length > 0) yield rest;
       }
       if (offset === blob.size) return;
       throw new Failure('Unavailable', `unexpected EOF after ${offset} of ${blob.size} bytes`, { code: 'TRUNCATED' });
     } catch (error) {
       signal.throwIfAborted();
-      const progress = offset - (retriedAt?.offset ?? 0);
-      const isWorthIt = retriedAt === undefined || progress >= PROGRESS_BYTES || performance.now() - retriedAt.time >= PROGRESS_MS;
-      if (!isBroken(error) || !isWorthIt || (retriedAt !== undefined && progress === 0)) throw wrap(`reading blob ${blob.digest}`, error);
+      if (!retries.isWorthIt(error, offset)) throw givenUp(client, blob, error);
       client.log.info(`Reading blob ${blob.digest} from ${client.host} failed (${textOf(error)}), reconnecting after ${offset} bytes`);
-      retriedAt = { offset, time: performance.now() };
       await sleep(RECONNECT_AFTER_MS, undefined, { signal });
     }
   }
@@ -59,33 +56,72 @@ export async function readBlob(client: RegistryClient, blob: Descriptor, max: nu
 
 /** Fails with Unknown (DIGEST_INVALID) and `message` unless the bytes have the digest [I46, I48]. */
 export function checkDigest(bytes: Uint8Array, digest: Digest, message: string): void {
-  if (createHash(algorithmOf(digest)).update(bytes).digest('hex') !== hexOf(digest))
-    throw new Failure('Unknown', message, {
-      code: 'DIGEST_INVALID',
-      advice: 'The registry, a mirror or a proxy on the way changed the content: pull by digest from another place.',
-    });
+  if (createHash(algorithmOf(digest)).update(bytes).digest('hex') === hexOf(digest)) return;
+  throw new Failure('Unknown', message, {
+    code: 'DIGEST_INVALID',
+    advice: 'The registry, a mirror or a proxy on the way changed the content: pull from another place.',
+  });
 }
+
+/** Decides whether a broken download goes on, by what came since it broke last. */
+class Retries {
+  #last: { readonly offset: number; readonly time: number; readonly code: string } | undefined;
+
+  isWorthIt(error: unknown, offset: number): boolean {
+    const code = codeOf(error) ?? '';
+    if (!BROKEN.has(code)) return false;
+    const last = this.#last;
+    this.#last = { offset, time: performance.now(), code };
+    if (last === undefined || offset - last.offset >= PROGRESS_BYTES) return true;
+    // Silence twice in a row is a registry that hangs, however long each silence was.
+    if (offset === last.offset || (code === 'STALLED' && last.code === 'STALLED')) return false;
+    return performance.now() - last.time >= PROGRESS_MS;
+  }
+}
+
+/** Codes that blame the connection, not what was said on it. */
+const BROKEN: ReadonlySet<string> = new Set([
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'STALLED',
+  'TRUNCATED',
+  'HPE_INVALID_EOF_STATE',
+  'ERR_STREAM_PREMATURE_CLOSE',
+]);
 
 /** Where an answer begins: 0 for a whole one. */
 function startOf(response: IncomingMessage, wanted: number): number {
   if (response.statusCode !== 206) return 0;
-  const start = /^bytes ([0-9]{1,15})-/.exec(response.headers['content-range'] ?? '')?.[1];
-  if (start === undefined || Number(start) > wanted) {
-    response.destroy();
-    throw new Failure(
-      'Unknown',
-      `unexpected Content-Range ${JSON.stringify(response.headers['content-range'] ?? '')} at offset ${wanted}`,
-      {
-        code: 'RANGE_INVALID',
-      },
-    );
-  }
-  return Number(start);
+  const range = response.headers['content-range'] ?? '';
+  const start = /^bytes ([0-9]{1,15})-/.exec(range)?.[1];
+  if (start !== undefined && Number(start) <= wanted) return Number(start);
+  response.destroy();
+  throw new Failure('Unknown', `unexpected Content-Range ${JSON.stringify(range)} at offset ${wanted}`, { code: 'RANGE_INVALID' });
 }
 
-/** Whether the connection is to blame rather than what was said on it. */
-function isBroken(error: unknown): boolean {
-  return ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'STALLED', 'TRUNCATED', 'HPE_INVALID_EOF_STATE', 'ERR_STREAM_PREMATURE_CLOSE'].includes(
-    codeOf(error) ?? '',
-  );
+function tooLong(blob: Descriptor): Failure {
+  return new Failure('Unknown', `blob size mismatch: more than the ${blob.size} bytes of its manifest`, { code: 'SIZE_INVALID' });
+}
+
+/** With `pull_progress_timeout` a silent registry cancels the pull [I34]; the error says who was silent, and how long [p15]. */
+function givenUp(client: RegistryClient, blob: Descriptor, error: unknown): Failure {
+  const doing = `reading blob ${blob.digest}`;
+  if (codeOf(error) !== 'STALLED') return wrap(doing, error);
+  const silent = (ms: number) => `${doing}: registry ${client.host} sent nothing for ${ms / 1000} s`;
+  if (client.progressTimeoutMs === 0) return new Failure('Unavailable', silent(2 * client.stallMs), { cause: error, code: 'STALLED' });
+  client.log.warn(`Timed out on waiting up to ${goDuration(client.progressTimeoutMs)} for image pull progress updates`);
+  return new Failure('Canceled', `${silent(client.progressTimeoutMs)}: context canceled`, {
+    cause: error,
+    code: 'STALLED',
+    advice: 'Look at the registry and the network, or raise pull_progress_timeout.',
+  });
+}
+
+/** `1m30s`, as Go prints a duration; whole seconds unless it is shorter than one. */
+function goDuration(ms: number): string {
+  if (ms < 1000) return `${ms}ms`;
+  const seconds = ms / 1000;
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
+  return `${hours > 0 ? `${hours}h` : ''}${hours > 0 || minutes > 0 ? `${minutes}m` : ''}${seconds % 60}s`;
 }

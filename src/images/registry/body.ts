@@ -1,34 +1,44 @@
 import type { IncomingMessage } from 'node:http';
 import { Failure } from '../../errors/index.ts';
 
+/** Less than this in the whole time allowed for silence counts as silence: a trickle is no progress [p14]. */
+const LEAST_BYTES = 1024;
+
 /**
- * The chunks of an answer's body. Silence is counted only while somebody waits for the next chunk: a slow
- * consumer is no stalled registry [p15]. Ends the connection when left early, at an abort, and after `idleMs`
- * without a byte (Unavailable, code STALLED).
+ * The chunks of an answer's body. Time is counted only while somebody waits for the next chunk: a slow consumer
+ * is no stalled registry [p15]. Ends the connection when left early, at an abort, and after `idleMs` of waiting
+ * for next to nothing (Unavailable, code STALLED).
  */
 export async function* bodyOf(response: IncomingMessage, idleMs: number, signal: AbortSignal | undefined): AsyncGenerator<Buffer> {
   signal?.throwIfAborted();
   const onAbort = () => response.destroy(new Error('aborted'));
   signal?.addEventListener('abort', onAbort, { once: true });
-  let waiting = false;
-  const timer = setTimeout(() => {
-    if (waiting) response.destroy(stalled(idleMs));
-  }, idleMs);
+  let waitedMs = 0;
+  let waitsSince: number | undefined;
+  let bytes = 0;
+  const watch = setInterval(
+    () => {
+      if (waitsSince !== undefined && waitedMs + performance.now() - waitsSince >= idleMs) response.destroy(stalled(idleMs));
+    },
+    Math.max(idleMs / 20, 1),
+  );
   try {
     const chunks: AsyncIterator<Buffer> = response.iterator({ destroyOnReturn: false });
     for (;;) {
-      waiting = true;
-      timer.refresh();
+      waitsSince = performance.now();
       const { done, value } = await chunks.next();
-      waiting = false;
+      waitedMs += performance.now() - waitsSince;
+      waitsSince = undefined;
       if (done === true) return;
+      bytes += value.length;
+      if (bytes >= LEAST_BYTES) waitedMs = bytes = 0;
       yield value;
     }
   } catch (error) {
     signal?.throwIfAborted();
     throw error;
   } finally {
-    clearTimeout(timer);
+    clearInterval(watch);
     signal?.removeEventListener('abort', onAbort);
     // A body read to its end leaves its connection to the next request; any other is of no use any more.
     if (!response.readableEnded) response.destroy();

@@ -22,6 +22,8 @@ export interface RegistryClientOptions {
   readonly transport: Transport;
   /** A mirror that is ill is left at once; only the last place to try is worth waiting for. */
   readonly retryServerErrors: boolean;
+  /** `pull_progress_timeout` in milliseconds; 0 = off [I34]. */
+  readonly progressTimeoutMs: number;
   readonly log: Logger;
 }
 
@@ -49,6 +51,16 @@ export class RegistryClient {
 
   get idleMs(): number {
     return this.#o.transport.timeouts.idleMs;
+  }
+
+  get progressTimeoutMs(): number {
+    return this.#o.progressTimeoutMs;
+  }
+
+  /** How long a blob's connection may be silent: one more gets its chance before `pull_progress_timeout` is over. */
+  get stallMs(): number {
+    const { idleMs } = this;
+    return this.progressTimeoutMs === 0 ? idleMs : Math.min(idleMs, this.progressTimeoutMs / 2);
   }
 
   get log(): Logger {
