@@ -1,10 +1,10 @@
-/** The candidate that a mistyped name most likely means, if one is near enough: a third of its letters may differ. */
+/** The candidate that a mistyped name most likely means, if one is near enough: a quarter of its letters may differ. */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
   const wanted = name.toLowerCase();
   let best: string | undefined;
   let least = Infinity;
   for (const candidate of candidates) {
-    const limit = Math.max(1, Math.floor(Math.max(wanted.length, candidate.length) / 3));
+    const limit = Math.max(1, Math.floor(Math.max(wanted.length, candidate.length) / 4));
     if (Math.abs(candidate.length - wanted.length) > limit) continue;
     const distance = editDistance(wanted, candidate.toLowerCase());
     if (distance <= limit && distance < least) {

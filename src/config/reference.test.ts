@@ -103,7 +103,7 @@ test('every key of the reference is there with its type', () => {
   let table = '';
   for (const line of lines) {
     const heading = /^### B\.(\d) /.exec(line)?.[1];
-    if (/^##/.test(line))
+    if (line.startsWith('##'))
       table =
         heading === undefined
           ? ''

@@ -67,7 +67,7 @@ class Scanner {
       const match = this.take(KEY_PART);
       if (match === undefined) break;
       const [, bare, quoted, dot] = match;
-      path.push(bare ?? Object.keys(parse(`${quoted} = 0`))[0] ?? '');
+      path.push(bare ?? unquoted(quoted ?? ''));
       const name = JSON.stringify(path);
       if (!this.lines.has(name) || dot !== '.') this.lines.set(name, line);
       if (dot !== '.') break;
@@ -109,5 +109,14 @@ class Scanner {
   private lineHere(): number {
     for (; this.counted < this.at; this.counted++) if (this.toml[this.counted] === '\n') this.line++;
     return this.line;
+  }
+}
+
+/** A quoted key as the parser reads it; the raw text where it cannot. */
+function unquoted(key: string): string {
+  try {
+    return Object.keys(parse(`${key} = 0`))[0] ?? key;
+  } catch {
+    return key;
   }
 }
