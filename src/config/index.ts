@@ -1,16 +1,14 @@
-export { type Config, type NodeDefaults, type RuntimeConfig, defaultConfig, defaultHandler } from './config.ts';
+export { type Config, type NodeDefaults, type RuntimeConfig, defaultConfig } from './config.ts';
 export { type Environment, type GivenFlag, type GlobalFlags, parseGlobalFlags } from './flags.ts';
-export { type FlagHelp, flagHelp, listFlags } from './help.ts';
-export { type FileSource, diskFiles } from './files.ts';
+export { type FlagHelp, flagHelp } from './help.ts';
+export type { FileSource } from './files.ts';
 export { type LoadOptions, type LoadedConfig, type UnhonouredKey, loadConfig } from './load.ts';
 export { type LogSettings, logSettings } from './log-settings.ts';
 export { type RenderOptions, renderConfig, serializeConfig } from './render.ts';
-export { formatDuration, parseDuration } from './schema/duration.ts';
 export { parseSize } from './schema/size.ts';
 export { nearest } from './nearest.ts';
 export { type Message, type ValidateOptions, type ValidatedConfig, validateConfig } from './validate/index.ts';
-export { type DeviceRequest, parseDevice } from './validate/devices.ts';
-export { type Ulimit, parseCapabilities, parseSysctls, parseUlimits } from './validate/limits.ts';
+export { type Ulimit, parseSysctls, parseUlimits } from './validate/limits.ts';
 export type {
   ApiConfig,
   CheckpointRestoreConfig,
