@@ -1,0 +1,65 @@
+import { Image, services, toJson } from '../../wire/index.ts';
+import { defineCommand } from '../arguments.ts';
+import { openConnection, socketOption } from '../client/index.ts';
+import { EXIT } from '../command.ts';
+import { formatOf, formatSize, outputOption, shortId, writeData, writeTable } from '../render/index.ts';
+import { listOptions } from './list-options.ts';
+
+export const images = defineCommand({
+  words: '[NAME]',
+  count: [0, 1],
+  options: {
+    ...listOptions,
+    digests: { type: 'boolean', help: 'Show the digests, too.' },
+    ...outputOption,
+    ...socketOption,
+  },
+  details: 'With NAME only the image that NAME stands for is listed.',
+  async run({ values, words }, { terminal, env }) {
+    const format = formatOf(values.output);
+    using cri = openConnection(values.socket, env);
+    const [name] = words;
+    const found = await cri.call(services.ImageService.ListImages, name === undefined ? {} : { filter: { image: { image: name } } });
+    if (values.quiet) for (const image of found.images) terminal.out.line(image.id);
+    else if (format !== 'table') writeData(terminal.out, format, { images: found.images.map((image) => toJson(Image, image)) });
+    else {
+      const rows = found.images.flatMap((image) => rowsOf(image, values['no-trunc'], values.digests));
+      rows.sort((a, b) => (a.join('\0') < b.join('\0') ? -1 : 1));
+      writeTable(terminal.out, ['IMAGE', 'TAG', ...(values.digests ? ['DIGEST'] : []), 'IMAGE ID', 'SIZE', 'PINNED'], rows);
+    }
+    return EXIT.ok;
+  },
+});
+
+/** One row a name: an image has as many as it has tags. */
+function rowsOf(image: Image, full: boolean, digests: boolean): string[][] {
+  const names = nameRows(image);
+  const tail = [full ? image.id : shortId(image.id), formatSize(image.size), image.pinned ? 'yes' : ''];
+  return names.map(({ repository, tag, digest }) => [repository, tag, ...(digests ? [digest] : []), ...tail]);
+}
+
+interface NameRow {
+  readonly repository: string;
+  readonly tag: string;
+  readonly digest: string;
+}
+
+function nameRows(image: Image): readonly NameRow[] {
+  const digestOf = (repository: string): string => {
+    const own = image.repoDigests.find((name) => name.startsWith(`${repository}@`));
+    return own === undefined ? '<none>' : own.slice(own.indexOf('@') + 1);
+  };
+  if (image.repoTags.length > 0) {
+    return image.repoTags.map((name) => {
+      const colon = name.lastIndexOf(':');
+      const repository = name.slice(0, colon);
+      return { repository, tag: name.slice(colon + 1), digest: digestOf(repository) };
+    });
+  }
+  if (image.repoDigests.length === 0) return [{ repository: '<none>', tag: '<none>', digest: '<none>' }];
+  return image.repoDigests.map((name) => ({
+    repository: name.slice(0, name.indexOf('@')),
+    tag: '<none>',
+    digest: name.slice(name.indexOf('@') + 1),
+  }));
+}

@@ -1,0 +1,50 @@
+/** The table of subcommands. Each is loaded when it is asked for, so that none pays for the others. */
+import type { AnyCommand } from '../command.ts';
+
+export interface CommandEntry {
+  readonly name: string;
+  readonly alias?: string;
+  readonly summary: string;
+  readonly group: 'Pods and containers' | 'Images' | 'This program';
+  readonly hidden?: boolean;
+  load(): Promise<AnyCommand>;
+}
+
+const pods = { group: 'Pods and containers' } as const;
+const images = { group: 'Images' } as const;
+const program = { group: 'This program' } as const;
+
+export const COMMANDS: readonly CommandEntry[] = [
+  { ...pods, name: 'run', summary: 'Run a pod from a Kubernetes manifest', load: async () => (await import('./run.ts')).run },
+  { ...pods, name: 'pods', summary: 'List pods', load: async () => (await import('./pods.ts')).pods },
+  { ...pods, name: 'ps', summary: 'List containers', load: async () => (await import('./ps.ts')).ps },
+  { ...pods, name: 'logs', summary: "Show a container's log", load: async () => (await import('./logs.ts')).logs },
+  { ...pods, name: 'exec', summary: 'Run a command in a container', load: async () => (await import('./exec.ts')).exec },
+  {
+    ...pods,
+    name: 'inspect',
+    summary: 'Show everything about a pod, container or image',
+    load: async () => (await import('./inspect.ts')).inspect,
+  },
+  { ...pods, name: 'stop', summary: 'Stop pods or containers', load: async () => (await import('./stop.ts')).stop },
+  { ...pods, name: 'rm', summary: 'Remove pods or containers', load: async () => (await import('./rm.ts')).rm },
+  { ...images, name: 'pull', summary: 'Pull images', load: async () => (await import('./pull.ts')).pull },
+  { ...images, name: 'images', summary: 'List images', load: async () => (await import('./images.ts')).images },
+  { ...images, name: 'rmi', summary: 'Remove images', load: async () => (await import('./rmi.ts')).rmi },
+  {
+    ...program,
+    name: 'config',
+    summary: 'Print the configuration as a commented template',
+    load: async () => (await import('./config.ts')).config,
+  },
+  {
+    ...program,
+    name: 'version',
+    summary: 'Print the version and how it was built',
+    load: async () => (await import('./version.ts')).version,
+  },
+];
+
+export function findCommand(name: string): CommandEntry | undefined {
+  return COMMANDS.find((entry) => entry.name === name || entry.alias === name);
+}

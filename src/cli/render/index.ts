@@ -1,0 +1,6 @@
+export { type Format, formatOf, outputOption, writeData } from './output.ts';
+export { type PullEvent, type PullProgress, type ProgressBoard, progressBoard } from './progress.ts';
+export { writeTable } from './table.ts';
+export { Output, type Style, Terminal } from './terminal.ts';
+export { formatAge, formatElapsed, formatSize, printable, printableLines, shortId } from './text.ts';
+export { toYaml } from './yaml.ts';
