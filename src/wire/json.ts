@@ -2,7 +2,7 @@
 import type { Codec } from './codec.ts';
 import { enums, jsonNames, links } from './generated.ts';
 
-export type Json = string | number | boolean | readonly Json[] | { readonly [key: string]: Json };
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 
 /**
  * protobuf's JSON mapping: lowerCamel names (`CDIDevices` where protobuf keeps the capitals), enums by name (a number without a name stays one), 64-bit numbers as
