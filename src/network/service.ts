@@ -106,9 +106,8 @@ export class NetworkService {
 
   /** For NetworkReady [H16]. Looks, in the background, for a configuration that no event told of (needs p32). */
   status(): NetworkStatus {
-    const status = this.#readiness.status();
-    if (!status.ready) void this.#registry.recheck();
-    return status;
+    void this.#registry.recheck();
+    return this.#readiness.status();
   }
 
   /** Files in network_dir that cannot be used, and why. */

@@ -40,7 +40,8 @@ export function ensureScript(family: IpFamily): string {
     base('output', 'output', -100) +
     `add rule ${table} output fib daddr type local goto hostports\n` +
     base('masquerading', 'postrouting', 100) +
-    `add rule ${table} masquerading ct status & dnat|snat == dnat ${ip} saddr . ${ip} daddr @hairpins masquerade\n`
+    // Parenthesised, unlike CRI-O's: nft 1.0.6 reads that as `(status & dnat) | snat == dnat`, which is never so.
+    `add rule ${table} masquerading ct status & (dnat|snat) == dnat ${ip} saddr . ${ip} daddr @hairpins masquerade\n`
   );
 }
 

@@ -8,11 +8,14 @@ const HOST_PORT_PREFIX = 'KUBE-HP-';
 const MASQUERADE_PREFIX = 'CRIO-MASQ-';
 
 const PORTALS = '-m comment --comment "kube hostport portals" -m addrtype --dst-type LOCAL -j KUBE-HOSTPORTS';
-/** Appended where missing, so that KUBE-SERVICES and the like go first [H73]. */
-const JUMPS = [
-  `-A PREROUTING ${PORTALS}`,
-  `-A OUTPUT ${PORTALS}`,
-  '-A POSTROUTING -m comment --comment "kube hostport masquerading" -m conntrack --ctstate DNAT -j CRIO-HOSTPORTS-MASQ',
+const HAIRPINS = '-m comment --comment "kube hostport masquerading" -m conntrack --ctstate DNAT -j CRIO-HOSTPORTS-MASQ';
+/** What iptables-save prints for each jump, and how it is made [H73]. */
+const JUMPS: readonly { readonly saved: string; readonly made: string }[] = [
+  // Appended, so that KUBE-SERVICES and the like go first.
+  { saved: `-A PREROUTING ${PORTALS}`, made: `-A PREROUTING ${PORTALS}` },
+  { saved: `-A OUTPUT ${PORTALS}`, made: `-A OUTPUT ${PORTALS}` },
+  // At the head, unlike CRI-O's: a network plugin's rule for the pod's own subnet accepts a hairpin before the end.
+  { saved: `-A POSTROUTING ${HAIRPINS}`, made: `-I POSTROUTING ${HAIRPINS}` },
 ];
 
 /** The host-port chains of `iptables-save -t nat`, by name, with their rules in order. */
@@ -20,6 +23,7 @@ export interface SavedRules {
   /** Name → its `:NAME POLICY [packets:bytes]` line. */
   readonly chains: ReadonlyMap<string, string>;
   readonly rules: readonly string[];
+  /** Rules that make the jumps that are not there. */
   readonly missingJumps: readonly string[];
 }
 
@@ -31,7 +35,7 @@ export function parseSaved(text: string): SavedRules {
     if (isOurs(name)) chains.set(name, line);
   }
   const rules = lines.filter((line) => line.startsWith('-A ') && isOurs(line.split(' ', 2)[1] ?? ''));
-  return { chains, rules, missingJumps: JUMPS.filter((jump) => !lines.includes(jump)) };
+  return { chains, rules, missingJumps: JUMPS.filter(({ saved }) => !lines.includes(saved)).map(({ made }) => made) };
 }
 
 /** One restore that adds a pod's chains and keeps everyone else's [H73–H76]. */
