@@ -1,18 +1,16 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { nowNs, toRfc3339 } from '../clock/index.ts';
 import { Failure } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
-import type { Below, OverlayDriver } from './driver/overlay.ts';
-import { buryLayer, type Grave, unknownImage } from './images.ts';
+import type { Built, OverlayDriver } from './driver/overlay.ts';
+import { unknownImage } from './images.ts';
 import type { Change, Records } from './ledger.ts';
 import { unmountLayer } from './mounts.ts';
 import type { Staging } from './staging.ts';
 import type { ContainerRecord, LayerRecord, NewContainer } from './types.ts';
 
 export interface ContainerPlaces {
-  readonly graphRoot: string;
-  readonly runRoot: string;
   readonly driver: OverlayDriver;
   readonly staging: Staging;
 }
@@ -22,11 +20,15 @@ export function containerDirectory(graphRoot: string, id: HexId): string {
   return join(graphRoot, 'overlay-containers', id, 'userdata');
 }
 
+export function idInUse(id: HexId): Failure {
+  return new Failure('AlreadyExists', `container "${id}": that ID is already in use`);
+}
+
 /** What has to be free, or there, before a container can be made; answers its layer's parent. */
 function checkNewContainer({ layers, images, containers }: Records, id: HexId, wanted: NewContainer): HexId | undefined {
   const image = images.get(wanted.imageId);
   if (image === undefined) throw unknownImage(wanted.imageId);
-  if (containers.get(id) !== undefined) throw new Failure('AlreadyExists', `container "${id}": that ID is already in use`);
+  if (containers.get(id) !== undefined) throw idInUse(id);
   for (const name of wanted.names) {
     const holder = containers.byName(name);
     if (holder !== undefined)
@@ -49,40 +51,31 @@ function checkNewContainer({ layers, images, containers }: Records, id: HexId, w
 export function createContainer(
   records: Records,
   places: ContainerPlaces,
-  o: { id: HexId; layer: HexId; below: Below; built: string; wanted: NewContainer },
+  o: { id: HexId; layer: HexId; path: string; built: Built; wanted: NewContainer },
 ): Change<ContainerRecord> {
-  const { id, layer, built, wanted } = o;
+  const { id, layer, path, built, wanted } = o;
   const parent = checkNewContainer(records, id, wanted);
   const { driver, staging } = places;
-  driver.checkBelow(parent, o.below);
-  driver.publish(built, layer, () => staging.driver.grave(layer));
-  const made = [containerDirectory(places.graphRoot, id), containerDirectory(places.runRoot, id)];
-  for (const directory of made) mkdirSync(directory, { recursive: true, mode: 0o700 });
+  driver.checkBelow(parent, built);
+  driver.publish(path, layer, () => staging.driver.grave(layer));
   const created = toRfc3339(nowNs());
   records.layers.add(containerLayer(layer, parent, created, wanted), 'volatile');
   const record = containerRecord(id, layer, created, wanted);
   records.containers.add(record);
-  const undo = () => {
-    driver.bury(layer, () => built);
-    for (const directory of made) rmSync(join(directory, '..'), { recursive: true, force: true });
-  };
-  return { result: record, undo };
+  return { result: record, undo: () => renameSync(driver.directory(layer), path) };
 }
 
-/** Removes a container, its layer and its directories; what is still to be deleted comes back. Unknown is nothing to do [J21]. */
-export function deleteContainer(records: Records, places: ContainerPlaces, id: HexId): Change<Grave[]> {
+/**
+ * Removes the records of a container and its layer; the answer is the layer, whose directory and whose container's
+ * directories are still to be removed: ids are random, so nobody waits for their names. Unknown is nothing to do [J21].
+ */
+export function deleteContainer(records: Records, driver: OverlayDriver, id: HexId): Change<HexId | undefined> {
   const container = records.containers.get(id);
-  if (container === undefined) return { result: [] };
-  const { driver, staging, graphRoot, runRoot } = places;
+  if (container === undefined) return { result: undefined };
   unmountLayer(records, driver, container.layer, true);
   records.containers.delete(id);
   records.layers.delete(container.layer);
-  const graves: Grave[] = [];
-  const afterwards = () => {
-    graves.push(...buryLayer(container.layer, graphRoot, driver, staging, false));
-    for (const root of [graphRoot, runRoot]) graves.push({ path: join(containerDirectory(root, id), '..'), large: false });
-  };
-  return { result: graves, afterwards };
+  return { result: container.layer };
 }
 
 function containerLayer(id: HexId, parent: HexId | undefined, created: string, wanted: NewContainer): LayerRecord {

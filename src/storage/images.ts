@@ -100,10 +100,10 @@ export interface Grave {
 }
 
 /** Moves a layer's directory, tar-split and data away. Its record is gone already. */
-export function buryLayer(layer: HexId, graphRoot: string, driver: OverlayDriver, staging: Staging, large = true): Grave[] {
+export function buryLayer(layer: HexId, graphRoot: string, driver: OverlayDriver, staging: Staging): Grave[] {
   const grave = staging.driver.grave(layer);
   driver.bury(layer, () => grave);
-  const graves: Grave[] = [{ path: grave, large }];
+  const graves: Grave[] = [{ path: grave, large: true }];
   for (const path of [tarSplitPath(graphRoot, layer), join(graphRoot, 'overlay-layers', layer)]) {
     const other = staging.records.grave(path);
     if (moved(path, other)) graves.push({ path: other, large: false });

@@ -1,3 +1,4 @@
+import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { textOf } from '../errors/index.ts';
 import type { BlockingCalls } from '../linux/index.ts';
@@ -9,6 +10,8 @@ import { containerFormat, imageFormat, layerFormat, mountFormat, type MountRecor
 import { LayerSet } from './records/layers.ts';
 import type { RecordList } from './records/list.ts';
 import type { ImageRecord } from './types.ts';
+
+const TMPFS_MAGIC = 0x01021994;
 
 /** All records of a store, as a change sees them: current, and nobody else writes. */
 export interface Records {
@@ -80,13 +83,14 @@ export class Ledger {
     this.#hooks = o.hooks;
     const at = (...parts: string[]) => join(o.graphRoot, ...parts);
     const lock = (path: string) => new LockFile(path, o.calls);
-    const layers = new RecordFile(at('overlay-layers', 'layers.json'), layerFormat, false);
-    const volatileLayers = new RecordFile(at('overlay-layers', 'volatile-layers.json'), layerFormat, true);
-    const images = new RecordFile(at('overlay-images', 'images.json'), imageFormat, false);
-    const containers = new RecordFile(at('overlay-containers', 'containers.json'), containerFormat, false);
-    const volatileContainers = new RecordFile(at('overlay-containers', 'volatile-containers.json'), containerFormat, true);
-    // On a tmpfs, where flushing does nothing.
-    const mounts = new RecordFile(join(o.runRoot, 'overlay-layers', 'mountpoints.json'), mountFormat, true);
+    const layers = new RecordFile(at('overlay-layers', 'layers.json'), layerFormat, 'durable');
+    const volatileLayers = new RecordFile(at('overlay-layers', 'volatile-layers.json'), layerFormat, 'volatile');
+    const images = new RecordFile(at('overlay-images', 'images.json'), imageFormat, 'durable');
+    const containers = new RecordFile(at('overlay-containers', 'containers.json'), containerFormat, 'durable');
+    const volatileContainers = new RecordFile(at('overlay-containers', 'volatile-containers.json'), containerFormat, 'volatile');
+    const inMemory = statfsSync(o.runRoot).type === TMPFS_MAGIC;
+    const mountpoints = join(o.runRoot, 'overlay-layers', 'mountpoints.json');
+    const mounts = new RecordFile(mountpoints, mountFormat, inMemory ? 'memory' : 'volatile');
     this.#storageLock = lock(at('storage.lock'));
     this.#layers = new Domain(lock(at('overlay-layers', 'layers.lock')), [layers, volatileLayers], {
       watchFiles: true,
@@ -128,7 +132,7 @@ export class Ledger {
       return { undo, afterwards, settle: () => resolve(result) };
     };
     this.#pending.push({ kind, apply, fail: reject });
-    this.#draining ??= this.#drain().finally(() => (this.#draining = undefined));
+    this.#draining ??= this.#drain();
     return promise;
   }
 
@@ -149,6 +153,8 @@ export class Ledger {
         for (const pending of this.#pending.splice(0)) pending.fail(error);
       }
     }
+    // In the same step that saw nothing pending: a change that comes next starts a new run.
+    this.#draining = undefined;
   }
 
   async #underLocks(work: () => Promise<void>): Promise<void> {

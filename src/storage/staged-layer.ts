@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { nowNs, toRfc3339 } from '../clock/index.ts';
 import { Failure } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
-import type { Below, OverlayDriver } from './driver/overlay.ts';
+import type { Built, OverlayDriver } from './driver/overlay.ts';
 import type { Change, Ledger, Records } from './ledger.ts';
 import type { Staging } from './staging.ts';
 import type { LayerRecord, LayerToCommit, StagedLayer } from './types.ts';
@@ -44,41 +44,47 @@ export async function stageLayer(shop: LayerWorkshop): Promise<StagedLayer> {
       return existing;
     }
     const hasTarSplit = await flushed(tarSplit);
-    const built = shop.staging.driver.addition();
+    const path = shop.staging.driver.addition();
+    let built: Built | undefined;
     try {
-      const below = await shop.driver.build(built, layer.parent, diffDir);
-      const made = { built, below, tarSplit: hasTarSplit ? tarSplit : undefined };
+      built = await shop.driver.build(path, layer.id, layer.parent, diffDir);
+      const made = { path, built, tarSplit: hasTarSplit ? tarSplit : undefined };
       const record = await shop.ledger.change('make', (records) => publish(shop, records, layer, made));
       ended = true;
-      if (existsSync(built)) await shop.staging.remove(built, true);
+      if (existsSync(path)) await throwAway(shop, path, built);
       return record;
     } catch (error) {
-      await Promise.all([discard(), shop.staging.remove(built, true)]);
+      await Promise.all([discard(), throwAway(shop, path, built)]);
       throw error;
     }
   };
   return { diffDir, tarSplitPath: tarSplit, commit, discard };
 }
 
+/** Removes what was built and not published. */
+async function throwAway(shop: LayerWorkshop, path: string, built: Built | undefined): Promise<void> {
+  await Promise.all([built && shop.driver.unlink(built), shop.staging.remove(path, true)]);
+}
+
 interface Made {
-  readonly built: string;
-  readonly below: Below;
+  readonly path: string;
+  readonly built: Built;
   readonly tarSplit: string | undefined;
 }
 
-function publish(shop: LayerWorkshop, { layers }: Records, layer: LayerToCommit, { built, below, tarSplit }: Made): Change<LayerRecord> {
+function publish(shop: LayerWorkshop, { layers }: Records, layer: LayerToCommit, { path, built, tarSplit }: Made): Change<LayerRecord> {
   const existing = knownLayer(layers, layer);
   // Somebody else was faster with the same contents; ours stay where they are and are thrown away.
   if (existing !== undefined) return { result: existing };
-  shop.driver.checkBelow(layer.parent, below);
+  shop.driver.checkBelow(layer.parent, built);
   const grave = () => shop.staging.driver.grave(layer.id);
-  shop.driver.publish(built, layer.id, grave);
+  shop.driver.publish(path, layer.id, grave);
   const splitPath = tarSplitPath(shop.graphRoot, layer.id);
   if (tarSplit !== undefined) renameSync(tarSplit, splitPath);
   const record = recordOf(layer);
   layers.add(record, 'durable');
   const undo = () => {
-    shop.driver.bury(layer.id, () => built);
+    renameSync(shop.driver.directory(layer.id), path);
     if (tarSplit !== undefined) renameSync(splitPath, tarSplit);
   };
   return { result: record, undo };

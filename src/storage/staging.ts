@@ -44,15 +44,20 @@ export class Staging {
 
   /** Deletes in the background. `large`: by a helper process, because the tree may have 100,000 files. */
   remove(path: string, large = false): Promise<void> {
-    const work = large
+    const work: Promise<unknown> = large
       ? runOk(['rm', '-rf', '--one-file-system', '--', path], { timeoutMs: REMOVE_TIMEOUT_MS })
       : rm(path, { recursive: true, force: true });
-    const removal = Promise.resolve(work)
+    return this.background(`remove ${path}`, work);
+  }
+
+  /** Waits for `work` at `close`; its failure is only logged. */
+  background(what: string, work: Promise<unknown>): Promise<void> {
+    const done = work
       .then(() => {})
-      .catch((error: unknown) => this.#log.warn(`Could not remove ${path}: ${textOf(error)}`))
-      .finally(() => this.#removals.delete(removal));
-    this.#removals.add(removal);
-    return removal;
+      .catch((error: unknown) => this.#log.warn(`Storage could not ${what}: ${textOf(error)}`))
+      .finally(() => this.#removals.delete(done));
+    this.#removals.add(done);
+    return done;
   }
 
   /** Waits for the removals under way. */

@@ -4,7 +4,8 @@ import { Failure, codeOf, wrap } from '../errors/index.ts';
 import { type Digest, type HexId, isHexId, newHexId } from '../ids/index.ts';
 import { BlockingCalls, readMounts, unmountIfMounted } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
-import { containerDirectory, createContainer, deleteContainer } from './containers.ts';
+import { UndoStack } from '../sync/index.ts';
+import { containerDirectory, createContainer, deleteContainer, idInUse } from './containers.ts';
 import { type IdMapRequest, OverlayDriver } from './driver/overlay.ts';
 import { collectGarbage } from './garbage.ts';
 import { ImageIndex } from './image-index.ts';
@@ -53,6 +54,7 @@ export class Store {
   readonly #driver: OverlayDriver;
   readonly #staging: Staging;
   readonly #index = new ImageIndex();
+  readonly #creating = new Set<HexId>();
 
   private constructor(options: StoreOptions) {
     this.graphRoot = options.graphRoot;
@@ -216,16 +218,37 @@ export class Store {
   /** Volatile; with its layer, `containerDirectory` and `containerRunDirectory`. A name in use is AlreadyExists, code NAME_IN_USE. */
   async createContainer(wanted: NewContainer): Promise<ContainerRecord> {
     const id = wanted.id ?? newHexId();
+    // What exists must not be touched by the undo of a second one with the same id.
+    if (this.#creating.has(id) || (await this.container(id)) !== undefined) throw idInUse(id);
+    this.#creating.add(id);
+    try {
+      return await this.#createContainer(id, wanted);
+    } finally {
+      this.#creating.delete(id);
+    }
+  }
+
+  async #createContainer(id: HexId, wanted: NewContainer): Promise<ContainerRecord> {
     const layer = newHexId();
     const image = await this.#knownImage(wanted.imageId);
     await this.#ledger.read('layers', () => {}); // So that what the driver knows of the parent's directory is current.
-    const built = this.#staging.driver.addition();
+    const path = this.#staging.driver.addition();
+    const undo = new UndoStack(this.#log);
     try {
-      const below = await this.#driver.build(built, image.layer);
-      const made = { id, layer, below, built, wanted };
-      return await this.#ledger.change('make', (records) => createContainer(records, this.#places, made));
+      undo.push('remove the built layer', () => this.#staging.remove(path));
+      const directories = this.#containerDirectories(id);
+      undo.push('remove the directories', () => Promise.all(directories.map((directory) => this.#staging.remove(directory))));
+      const [built] = await Promise.all([
+        this.#driver.build(path, layer, image.layer),
+        ...directories.map((directory) => mkdir(join(directory, 'userdata'), { recursive: true, mode: 0o700 })),
+      ]);
+      undo.push('remove the link', () => this.#driver.unlink(built));
+      const made = { id, layer, path, built, wanted };
+      const record = await this.#ledger.change('make', (records) => createContainer(records, this.#places, made));
+      undo.release();
+      return record;
     } catch (error) {
-      void this.#staging.remove(built);
+      await undo.run();
       throw error;
     }
   }
@@ -268,10 +291,12 @@ export class Store {
 
   /** Unmounts, and removes record, layer and both directories; an unknown container is done already [J21]. */
   async deleteContainer(id: HexId): Promise<void> {
-    const directories = [this.graphRoot, this.runRoot].map((root) => join(containerDirectory(root, id), '..'));
+    const directories = this.#containerDirectories(id);
     await unmountBelow(directories);
-    const graves = await this.#ledger.change('remove', (records) => deleteContainer(records, this.#places, id));
-    void this.#removeAll(graves);
+    const layer = await this.#ledger.change('remove', (records) => deleteContainer(records, this.#driver, id));
+    if (layer === undefined) return;
+    for (const directory of directories) void this.#staging.remove(directory);
+    void this.#staging.background(`remove layer ${layer}`, this.#driver.remove(layer));
   }
 
   /** `G/overlay-containers/<id>/userdata`: survives reboots. */
@@ -291,6 +316,10 @@ export class Store {
 
   get #places() {
     return { graphRoot: this.graphRoot, runRoot: this.runRoot, driver: this.#driver, staging: this.#staging };
+  }
+
+  #containerDirectories(id: HexId): string[] {
+    return [this.graphRoot, this.runRoot].map((root) => join(containerDirectory(root, id), '..'));
   }
 
   async #knownImage(id: HexId): Promise<ImageRecord> {

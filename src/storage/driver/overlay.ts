@@ -11,7 +11,7 @@ import {
   symlinkSync,
   unlinkSync,
 } from 'node:fs';
-import { chmod, chown, mkdir, readFile, realpath, rename, statfs, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readFile, realpath, rename, rm, statfs, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure, codeOf, wrap } from '../../errors/index.ts';
 import { type HexId, isHexId } from '../../ids/index.ts';
@@ -33,9 +33,10 @@ export interface DriverOptions {
   readonly log: Logger;
 }
 
-/** What a layer's directory was built upon. */
-export interface Below {
+/** A layer's directory that was built but not published, and what it was built upon. */
+export interface Built {
   readonly parent: HexId | undefined;
+  readonly link: string;
   readonly lower: string | undefined;
 }
 
@@ -130,45 +131,60 @@ export class OverlayDriver {
   }
 
   /**
-   * Builds a layer's directory at `at`, which does not exist: everything of §1.1 but the link in `l/`. `contents`, a
-   * directory of the same mount, becomes its `diff`. Mode and owner of `diff` are the parent's, else 0555 and root [J23].
+   * Builds the directory of the layer `layer` at `at`, which does not exist, and its link in `l/`, which leads nowhere
+   * until `publish`. `contents`, a directory of the same mount, becomes its `diff`. Mode and owner of `diff` are the parent's, else 0555 and root [J23].
    * No lock is needed; `checkBelow` later says whether the parent is still the one that this was built upon.
    */
-  async build(at: string, parent: HexId | undefined, contents?: string): Promise<Below> {
+  async build(at: string, layer: HexId, parent: HexId | undefined, contents?: string): Promise<Built> {
     const below = parent === undefined ? undefined : this.#rung(parent);
     const lower = below === undefined ? undefined : lowerOf(below);
     if (lower !== undefined && lower.split(':').length > MAX_DEPTH) throw new Failure('FailedPrecondition', 'max depth exceeded');
     await mkdir(at, { mode: 0o700 });
     const diff = join(at, 'diff');
+    const mode = below?.mode ?? 0o555;
     const contentsInPlace = async () => {
-      await (contents === undefined ? mkdir(diff, { mode: 0o700 }) : rename(contents, diff));
+      await (contents === undefined ? mkdir(diff, { mode: mode & 0o755 }) : rename(contents, diff));
       if (below !== undefined && (below.uid !== 0 || below.gid !== 0)) await chown(diff, below.uid, below.gid);
-      await chmod(diff, below?.mode ?? 0o555);
+      if (contents !== undefined || mode !== (mode & 0o755)) await chmod(diff, mode);
     };
+    const link = newLinkName();
     await Promise.all([
       contentsInPlace(),
+      symlink(`../${layer}/diff`, join(this.home, 'l', link)),
       mkdir(join(at, 'work'), { mode: 0o700 }),
       mkdir(join(at, 'merged'), { mode: 0o700 }),
-      writeFile(join(at, 'link'), newLinkName(), { mode: 0o644 }),
+      writeFile(join(at, 'link'), link, { mode: 0o644 }),
       lower === undefined ? mkdir(join(at, 'empty'), { mode: 0o700 }) : writeFile(join(at, 'lower'), lower, { mode: 0o644 }),
     ]);
-    return { parent, lower };
+    return { parent, link, lower };
   }
 
   /** Fails with Unavailable if another tool has replaced the parent since `build`. */
-  checkBelow(parent: HexId | undefined, below: Below): void {
+  checkBelow(parent: HexId | undefined, built: Built): void {
     const lower = parent === undefined ? undefined : lowerOf(this.#rung(parent));
-    if (parent !== below.parent || lower !== below.lower)
+    if (parent !== built.parent || lower !== built.lower)
       throw new Failure('Unavailable', `layer ${parent} was replaced while a layer upon it was being created`, { advice: 'Try again.' });
   }
 
-  /** Moves a directory from `build` to its place and links it; a stale directory of that id goes to `grave` first. */
-  publish(built: string, layer: HexId, grave: () => string): void {
-    const link = readFileSync(join(built, 'link'), 'utf8');
+  /** Moves a directory from `build` to its place; a stale directory of that id goes to `grave` first. */
+  publish(at: string, layer: HexId, grave: () => string): void {
     const directory = this.directory(layer);
     if (existsSync(directory)) this.bury(layer, grave);
-    symlinkSync(`../${layer}/diff`, join(this.home, 'l', link));
-    renameSync(built, directory);
+    renameSync(at, directory);
+  }
+
+  /** Takes the link of a layer back that was built and not published. */
+  async unlink({ link }: Pick<Built, 'link'>): Promise<void> {
+    await rm(join(this.home, 'l', link), { force: true });
+  }
+
+  /** Removes the directory and link of a layer that has no record any more, and whose random id nobody will use again. */
+  async remove(layer: HexId): Promise<void> {
+    const directory = this.directory(layer);
+    this.#rungs.delete(layer);
+    const link = await readFile(join(directory, 'link'), 'utf8').catch(() => '');
+    if (isLinkName(link)) await this.unlink({ link });
+    await rm(directory, { recursive: true, force: true });
   }
 
   /** Moves a layer's directory and link away to be deleted: its name is free at once. Missing ones are fine. */

@@ -70,8 +70,8 @@ function takeNew(path: string): number | undefined {
 /** Deletes the temp directories below `parent` whose makers are gone; answers how many. Missing `parent` is none. */
 export async function recoverStaleTempDirectories(parent: string): Promise<number> {
   let recovered = 0;
-  for (const name of await namesIn(parent)) {
-    const number = /^(?:lock|temp-dir)-(.+)$/.exec(name)?.[1];
+  const numbers = (await namesIn(parent)).map((name) => /^(?:lock|temp-dir)-(.+)$/.exec(name)?.[1]);
+  for (const number of new Set(numbers)) {
     if (number === undefined) continue;
     const lockPath = join(parent, `lock-${number}`);
     // A directory without a lock file was left by a recovery that died between its two deletions.

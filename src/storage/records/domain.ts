@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
-import { statSync } from 'node:fs';
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { renameSync, statSync, writeFileSync } from 'node:fs';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Failure, textOf } from '../../errors/index.ts';
 import type { HexId } from '../../ids/index.ts';
@@ -8,18 +8,23 @@ import type { LockFile } from '../locks/lock-file.ts';
 import type { Fields } from './fields.ts';
 import { RecordList } from './list.ts';
 
+/**
+ * How a file is written: flushed before it counts (`durable`), not flushed (`volatile`: a power cut may lose the
+ * change), or at once on a file system in memory (`memory`), where a write never waits for a disk.
+ */
+export type Medium = 'durable' | 'volatile' | 'memory';
+
 /** One JSON file of records, kept parsed. */
 export class RecordFile<R extends { readonly id: HexId }> {
   readonly path: string;
   readonly records: RecordList<R>;
-  /** Whether a power cut may lose a change: volatile files are not flushed. */
-  readonly #volatile: boolean;
+  readonly #medium: Medium;
   #modified: bigint | undefined;
 
-  constructor(path: string, format: Fields<R>, volatile: boolean) {
+  constructor(path: string, format: Fields<R>, medium: Medium) {
     this.path = path;
     this.records = new RecordList(format);
-    this.#volatile = volatile;
+    this.#medium = medium;
   }
 
   /** A missing file is an empty list. Broken JSON is FailedPrecondition with code CORRUPT_RECORDS, and changes nothing. */
@@ -48,7 +53,7 @@ export class RecordFile<R extends { readonly id: HexId }> {
   }
 
   /**
-   * Writes the new contents beside the file (mode 0600, flushed unless volatile). The answer puts them in place by
+   * Writes the new contents beside the file (mode 0600). The answer puts them in place by
    * a rename, or removes them. Nothing that may run out of space happens after this.
    */
   async prepare(): Promise<PreparedFile> {
@@ -56,19 +61,15 @@ export class RecordFile<R extends { readonly id: HexId }> {
     const temporary = join(dirname(this.path), `.tmp-${basename(this.path)}${randomInt(1e9)}`);
     const discard = () => rm(temporary, { force: true });
     try {
-      const file = await open(temporary, 'wx', 0o600);
-      try {
-        await file.writeFile(json);
-        if (!this.#volatile) await file.datasync();
-      } finally {
-        await file.close();
-      }
+      if (this.#medium === 'memory') writeFileSync(temporary, json, { flag: 'wx', mode: 0o600 });
+      else await writeFile(temporary, json, { flag: 'wx', mode: 0o600, flush: this.#medium === 'durable' });
     } catch (error) {
       await discard();
       throw error;
     }
     const commit = async () => {
-      await rename(temporary, this.path);
+      if (this.#medium === 'memory') renameSync(temporary, this.path);
+      else await rename(temporary, this.path);
       this.records.changed = false;
       this.#modified = modifiedAt(this.path);
     };
