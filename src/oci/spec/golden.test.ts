@@ -196,7 +196,7 @@ const WEB_CONTAINER = {
   containerEnvPath: `${rdir(WEB)}/.containerenv`,
 } as const;
 
-test('[F1 F4 F9 F11 F12 F29 F31 F32 F35 F46 F58 F62 F63 F66 F68 F69 F114 F115 P76 P77 P78 P79 P80 P81 P82 P83 P84 P85 P86 P87 P88 P89 P90 P91 P92 P93] the recorded containers', () => {
+test('[F1 F4 F9 F11 F12 F29 F31 F32 F35 F46 F57 F58 F62 F63 F66 F68 F69 F114 F115 P76 P77 P78 P79 P80 P81 P82 P83 P84 P85 P86 P87 P88 P89 P90 P91 P92 P93] the recorded containers', () => {
   const script = "trap 'exit 0' TERM; echo started; while :; do sleep 1; done";
   const main = recordedContainer({ ...WEB_CONTAINER, id: MAIN, name: 'main', script });
   assert.deepEqual(comparable(main.spec), comparable(main.truth));
