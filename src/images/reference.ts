@@ -29,6 +29,8 @@ const DOCKER_HUB = 'docker.io';
 const LEGACY_DOCKER_HUB = 'index.docker.io';
 const MAX_NAME = 255;
 const MAX_TAG = 128;
+/** Longer than name, tag and digest can be together: not even looked at [a77]. */
+const MAX_TEXT = 1024;
 
 /**
  * Reads `[domain/]path[:tag][@digest]` in linear time. A first component that looks like a host name is taken
@@ -36,6 +38,7 @@ const MAX_TAG = 128;
  */
 export function parseReference(text: string): ParsedReference {
   if (text === '') throw invalid('repository name must have at least one component');
+  if (text.length > MAX_TEXT) throw invalid(`repository name must not be more than ${MAX_NAME} characters`);
   const at = text.indexOf('@');
   const named = at === -1 ? text : text.slice(0, at);
   const colon = named.indexOf(':', named.lastIndexOf('/') + 1);

@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { inspect } from 'node:util';
+import fc from 'fast-check';
+import { textOf } from '../errors/index.ts';
+import { createLogger, silentLogger } from '../log/index.ts';
+import { type Credentials, Secret, fingerprint, fromFiles, fromRequest } from './credentials.ts';
+import type { RegistryAuth } from './image.ts';
+import { takeOneTimeAuth } from './namespaced-auth.ts';
+import { normaliseReference } from './reference.ts';
+import type { AuthFileSource } from './settings.ts';
+
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+const auth = (fields: Partial<RegistryAuth>): RegistryAuth => ({
+  ...{ username: '', password: '', auth: '', serverAddress: '', identityToken: '', registryToken: '' },
+  ...fields,
+});
+const shown = (credentials: Credentials | undefined) =>
+  credentials === undefined ? undefined : `${credentials.username}/${credentials.password.reveal()}`;
+
+const dir = mkdtempSync(join(tmpdir(), 'credentials-'));
+after(() => rmSync(dir, { recursive: true }));
+
+function file(name: string, contents: unknown, format: AuthFileSource['format'] = 'auths'): AuthFileSource {
+  const path = join(dir, name);
+  writeFileSync(path, typeof contents === 'string' ? contents : JSON.stringify(contents));
+  return { path, format };
+}
+
+describe('credentials of a request', () => {
+  it('[I3] are user and password, or what auth holds instead of them', () => {
+    assert.equal(shown(fromRequest(auth({ username: 'u', password: 'p' }))), 'u/p');
+    assert.equal(shown(fromRequest(auth({ username: 'u', password: 'p', auth: base64('a:b:c') }))), 'a/b:c');
+    assert.equal(shown(fromRequest(auth({ auth: base64('a:b\0\0') }))), 'a/b');
+    assert.equal(fromRequest(auth({ auth: base64('no colon') })), undefined);
+    assert.equal(fromRequest(auth({ password: 'p' })), undefined);
+    assert.equal(fromRequest(undefined), undefined);
+  });
+
+  it('[I3] are refused where auth is no base64, as Go says it', () => {
+    for (const [text, at] of [
+      ['a', 0],
+      ['ab', 0],
+      ['YWI', 0],
+      ['YW!=', 2],
+      ['YTpi YQ==', 4],
+      ['YTpiYQ=', 7],
+      ['YTpiYQ==x', 8],
+      ['====', 0],
+    ] as const) {
+      assert.throws(
+        () => fromRequest(auth({ auth: text })),
+        (error) => textOf(error) === `illegal base64 data at input byte ${at}`,
+        text,
+      );
+    }
+  });
+
+  it('[I3] survive encoding, whatever user and password', () => {
+    fc.assert(
+      fc.property(fc.stringMatching(/^[^:\0]{1,12}$/), fc.stringMatching(/^[^\0]{0,12}$/), (user, password) => {
+        assert.equal(shown(fromRequest(auth({ auth: base64(`${user}:${password}`) }))), `${user}/${password}`);
+      }),
+    );
+  });
+
+  it('[a46] show themselves nowhere', () => {
+    const credentials = fromRequest(auth({ username: 'u', password: 'canary', identityToken: 'canary' }));
+    for (const text of [
+      inspect(credentials, { depth: 9, showHidden: true }),
+      JSON.stringify(credentials),
+      `${credentials?.password}`,
+      fingerprint(credentials),
+    ]) {
+      assert.ok(!text.includes('canary'), text);
+    }
+    assert.equal(new Secret('canary').reveal(), 'canary');
+  });
+});
+
+describe('credential files', () => {
+  const look = async (image: string, ...files: AuthFileSource[]) => shown(await fromFiles(normaliseReference(image), files, silentLogger));
+
+  it('[I25] are searched by the repository, each shorter path, the registry, then its URLs', async () => {
+    const entry = (text: string) => ({ auth: base64(text) });
+    const auths = {
+      'x.io/a/b': entry('ab:1'),
+      'x.io/a': entry('a:1'),
+      'x.io': entry('x:1'),
+      'https://y.io/v2/': entry('y:1'),
+      'https://index.docker.io/v1/': entry('hub:1'),
+    };
+    const files = file('order.json', { auths });
+    assert.equal(await look('x.io/a/b:tag', files), 'ab/1');
+    assert.equal(await look('x.io/a/c', files), 'a/1');
+    assert.equal(await look('x.io/other', files), 'x/1');
+    assert.equal(await look('y.io/app', files), 'y/1');
+    assert.equal(await look('busybox', files), 'hub/1');
+    assert.equal(await look('z.io/app', files), undefined);
+  });
+
+  it('[I24] are asked in order; the first that knows the registry wins', async () => {
+    const missing = { path: join(dir, 'missing.json'), format: 'auths' as const };
+    const first = file('first.json', { auths: { 'x.io': { auth: base64('first:1') }, 'e.io': {} } });
+    const second = file('second.json', { auths: { 'x.io': { auth: base64('second:1') }, 'e.io': { auth: base64('e:1') } } });
+    const old = file('dockercfg', { 'https://old.io/v1/': { auth: base64('old:1') } }, 'dockercfg');
+    assert.equal(await look('x.io/a', missing, first, second), 'first/1');
+    assert.equal(await look('e.io/a', first, second), 'e/1');
+    assert.equal(await look('old.io/a', first, old), 'old/1');
+  });
+
+  it('[I25, a46] that cannot be read are named, and nothing in them is shown', async () => {
+    const broken = file('broken.json', '{"auths":{"x.io":{"auth":"canary"');
+    await assert.rejects(look('x.io/a', broken), (error) => {
+      assert.equal(textOf(error), `getting username and password: reading JSON file ${JSON.stringify(broken.path)}: invalid JSON`);
+      assert.ok(!inspect(error, { depth: 9 }).includes('canary'));
+      return true;
+    });
+  });
+
+  it('do not run credential helpers, and say so', async () => {
+    let log = '';
+    const logger = createLogger({ level: 'warning', filter: undefined, write: (line) => (log += line) });
+    const files = [file('helper.json', { credHelpers: { 'x.io': 'ecr-login' } })];
+    assert.equal(await fromFiles(normaliseReference('x.io/a'), files, logger), undefined);
+    assert.match(log, /Credential helper ecr-login for x\.io/);
+  });
+});
+
+describe('one-time credentials of a namespace', () => {
+  it('[I26, I27] are moved aside for the pull and removed after it', async () => {
+    const name = 'docker.io/library/busybox';
+    const stem = `team-${createHash('sha256').update(name).digest('hex')}`;
+    writeFileSync(join(dir, `${stem}.json`), '{}');
+    const taken = await takeOneTimeAuth(dir, 'team', 'busybox:1.36', silentLogger);
+    assert.ok(taken);
+    assert.match(taken.path, new RegExp(`/in-use/${stem}-[0-9a-f-]{36}\\.json$`));
+    assert.equal(statSync(join(dir, 'in-use')).mode & 0o777, 0o700);
+    assert.ok(!existsSync(join(dir, `${stem}.json`)));
+    await taken.end();
+    assert.deepEqual(readdirSync(join(dir, 'in-use')), []);
+    assert.equal(await takeOneTimeAuth(dir, 'team', 'busybox', silentLogger), undefined);
+    assert.equal(await takeOneTimeAuth(dir, '', 'busybox', silentLogger), undefined);
+    await assert.rejects(takeOneTimeAuth(dir, '../x', 'busybox', silentLogger), /invalid namespace/);
+    await assert.rejects(takeOneTimeAuth(dir, 'team', 'BUSYBOX', silentLogger), /^Failure: prepare temp auth file: parse image name: /);
+  });
+
+  it('[I26] that cannot be moved are removed all the same', async () => {
+    const own = mkdtempSync(join(dir, 'blocked-'));
+    writeFileSync(join(own, 'in-use'), 'a file where the directory belongs');
+    const laidDown = join(own, `team-${createHash('sha256').update('x.io/a').digest('hex')}.json`);
+    writeFileSync(laidDown, '{}');
+    chmodSync(laidDown, 0o600);
+    await assert.rejects(
+      takeOneTimeAuth(own, 'team', 'x.io/a', silentLogger),
+      /^Failure: prepare temp auth file: unable to ensure in-use auth dir: /,
+    );
+    assert.ok(!existsSync(laidDown));
+  });
+});
