@@ -13,7 +13,11 @@ export function tarOfExecutable(name: string, contents: Buffer): Buffer {
   header.fill(' ', 148, 156);
   header.write('0', 156, 'latin1');
   header.write('ustar\x0000', 257, 'latin1');
-  octal(header.reduce((sum, byte) => sum + byte, 0), 148, 6);
+  octal(
+    header.reduce((sum, byte) => sum + byte, 0),
+    148,
+    6,
+  );
   header.writeUInt8(0, 154);
   const padding = Buffer.alloc((BLOCK - (contents.length % BLOCK)) % BLOCK);
   return Buffer.concat([header, contents, padding, Buffer.alloc(2 * BLOCK)]);
