@@ -4,7 +4,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { readHostFacts } from '../../src/oci/host/index.ts';
-import { lookupUser, readAccounts, resolveMounts, writeUserFiles } from '../../src/oci/rootfs/index.ts';
+import { imageMount, lookupUser, prepareEmptyDirectory, readAccounts, resolveMounts, writeUserFiles } from '../../src/oci/rootfs/index.ts';
 import { type ContainerSpecInput, buildContainerSpec, encodeSpec } from '../../src/oci/spec/index.ts';
 import { CAPABILITIES, defaultSeccompProfile } from '../../src/security/index.ts';
 import { openRoot } from '../../src/linux/index.ts';
@@ -244,6 +244,15 @@ for (const runtime of ['runc', 'crun']) {
       assert.deepEqual(names, usual);
     });
 
+    test('[F91 F93] an image as a volume can be read, and not written', async () => {
+      const image = mkdtempSync(join(dir, 'image'));
+      writeFileSync(join(image, 'model'), 'weights\n');
+      const images = [imageMount('/host/image', image, await prepareEmptyDirectory(mkdtempSync(join(dir, 'empty'))))];
+      const mounts = { binds: [], images, rootfsPropagation: undefined, volumes: [] };
+      const text = await printed(runtime, 'cat /host/image/model; touch /host/image/x 2>/dev/null && echo writable; echo end', { mounts });
+      assert.equal(text, 'weights\nend\n');
+    });
+
     test('[F75 F76 F77 F79 F88] CRI mounts, through a link, of a missing source, read-only', async () => {
       mkdirSync(join(dir, `data-${runtime}`));
       writeFileSync(join(dir, `data-${runtime}`, 'file'), 'content\n');
@@ -280,3 +289,35 @@ for (const runtime of ['runc', 'crun']) {
     });
   });
 }
+
+test('[F92 a52] a sub path of an image is opened inside it, bound, and gone after the undo', async () => {
+  const image = mkdtempSync(join(dir, 'image'));
+  mkdirSync(join(image, 'models/small'), { recursive: true });
+  writeFileSync(join(image, 'models/small/weights'), 'w\n');
+  symlinkSync('/models/small', join(image, 'link'));
+  symlinkSync('/etc', join(image, 'host'));
+  const rootfsUrl = new URL('../../src/oci/rootfs/index.ts', import.meta.url).href;
+  const code = `
+    import { mountImageSubPath } from '${rootfsUrl}';
+    import { readFileSync, readdirSync } from 'node:fs';
+    const steps = [];
+    const undo = { push: (name, step) => steps.push(step) };
+    const o = { imageMount: process.argv[1], runDir: process.argv[2], reference: 'quay.io/x', undo };
+    const { path, isDirectory } = await mountImageSubPath({ ...o, subPath: 'link' });
+    const file = await mountImageSubPath({ ...o, subPath: '../models/small/weights' });
+    console.log(readFileSync(path + '/weights', 'utf8').trim(), isDirectory, readFileSync(file.path, 'utf8').trim(), file.isDirectory);
+    for (const subPath of ['none', 'host'])
+      await mountImageSubPath({ ...o, subPath }).catch((error) => console.log(error.message));
+    for (const step of steps.reverse()) await step();
+    console.log(readdirSync(process.argv[2]).length);
+  `;
+  const runDir = mkdtempSync(join(dir, 'rdir'));
+  const program = [process.execPath, '--input-type=module', '-e', code, image, runDir];
+  const result = await runOk(['unshare', '--mount', '--propagation', 'private', '--', ...program], { timeoutMs: 20_000 });
+  assert.deepEqual(result.stdout.toString().trim().split('\n'), [
+    'w true w false',
+    'sub path "none" does not exist in image volume "quay.io/x"',
+    'sub path "host" does not exist in image volume "quay.io/x"',
+    '0',
+  ]);
+});

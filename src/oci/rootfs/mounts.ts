@@ -172,7 +172,13 @@ interface Propagation {
 }
 
 /** [F80–F82]. A private mount of what holds the store follows the host, or each container's rootfs would stay busy. */
-function planPropagation(mount: Mount, source: string, storageRoot: string, table: readonly MountInfo[], warnings: string[]): Propagation {
+export function planPropagation(
+  mount: Mount,
+  source: string,
+  storageRoot: string,
+  table: readonly MountInfo[],
+  warnings: string[],
+): Propagation {
   const sourceMount = () => mountOf(source, table);
   switch (mount.propagation) {
     case MountPropagation.PRIVATE:
