@@ -1,4 +1,14 @@
-import { closeSync } from 'node:fs';
+import { libc } from './libc.ts';
+
+const closeFn = libc.func('int close(int)');
+
+/**
+ * close(2) of a descriptor that did not come from node:fs: its closeSync warns about those on worker threads.
+ * Never repeated: on Linux the descriptor is gone even after EINTR.
+ */
+export function closeFd(fd: number): void {
+  closeFn(fd);
+}
 
 /**
  * A file descriptor with one owner. Whoever holds it disposes it (`using file = openInRoot(…)`), or hands the bare
@@ -26,6 +36,6 @@ export class OwnedFd implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (this.#fd >= 0) closeSync(this.take());
+    if (this.#fd >= 0) closeFd(this.take());
   }
 }

@@ -61,7 +61,7 @@ const mknodatFn = libc.func('int mknodat(int, const char *, unsigned int, uint64
 const linkatFn = libc.func('int linkat(int, const char *, int, const char *, int)');
 const symlinkatFn = libc.func('int symlinkat(const char *, int, const char *)');
 const unlinkatFn = libc.func('int unlinkat(int, const char *, int)');
-const renameatFn = libc.func('int renameat(int, const char *, int, const char *)');
+const renameat2Fn = libc.func('int renameat2(int, const char *, int, const char *, unsigned int)');
 const fchownatFn = libc.func('int fchownat(int, const char *, unsigned int, unsigned int, int)');
 const fchmodFn = libc.func('int fchmod(int, unsigned int)');
 const chmodFn = libc.func('int chmod(const char *, unsigned int)');
@@ -143,8 +143,9 @@ export function unlinkAt(dir: number, path: Path, flags = 0): number {
   return answer(unlinkatFn(dir, cPath(path), flags));
 }
 
-export function renameAt(fromDir: number, from: Path, toDir: number, to: Path): number {
-  return answer(renameatFn(fromDir, cPath(from), toDir, cPath(to)));
+/** renameat2(2); with `noReplace` an existing target is left alone and the answer is −EEXIST. */
+export function renameAt(fromDir: number, from: Path, toDir: number, to: Path, noReplace = false): number {
+  return answer(renameat2Fn(fromDir, cPath(from), toDir, cPath(to), noReplace ? 1 : 0));
 }
 
 /** fchownat(2) that never follows a symbolic link at the end; an empty path means `dir` itself, which may be O_PATH. */

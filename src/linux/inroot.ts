@@ -1,6 +1,6 @@
-import { closeSync, readSync, writeSync } from 'node:fs';
+import { readSync, writeSync } from 'node:fs';
 import { Failure } from '../errors/index.ts';
-import { OwnedFd } from './fd.ts';
+import { OwnedFd, closeFd } from './fd.ts';
 import {
   E,
   O,
@@ -133,7 +133,7 @@ function setAttributes(directory: number, path: Path, mode: number, owner: Owner
   try {
     orThrow(chmodFd(fd, mode), 'chmod', path);
   } finally {
-    closeSync(fd);
+    closeFd(fd);
   }
 }
 

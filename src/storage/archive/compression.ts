@@ -1,0 +1,98 @@
+import { once } from 'node:events';
+import type { Transform } from 'node:stream';
+import { createGunzip, createZstdDecompress, constants } from 'node:zlib';
+import { Failure, codeOf, textOf } from '../../errors/index.ts';
+import type { BlobChunk, BlobSource } from './blob-source.ts';
+import { badArchive } from './failures.ts';
+import type { ArchiveCode } from './types.ts';
+
+export type CompressionName = 'none' | 'bzip2' | 'gzip' | 'xz' | 'zstd';
+
+/** Numbers of the layer record's `compression`. */
+export const COMPRESSION = { none: 0, bzip2: 1, gzip: 2, xz: 3, zstd: 4 } as const satisfies Record<CompressionName, number>;
+
+const MAGIC: readonly (readonly [CompressionName, readonly number[]])[] = [
+  ['gzip', [0x1f, 0x8b, 0x08]],
+  ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
+  ['bzip2', [0x42, 0x5a, 0x68]],
+  ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]],
+];
+
+/** Bytes that `sniff` wants to see, unless the blob is shorter. */
+export const SNIFFED = 6;
+
+/** By the first bytes, as containers/storage does; media types are not asked [cri-o-ondisk §4.3]. */
+export function sniff(head: Uint8Array): CompressionName {
+  return MAGIC.find(([, magic]) => magic.every((byte, i) => head[i] === byte))?.[0] ?? 'none';
+}
+
+/** Bytes of one piece of output: libuv's pool fills the next while the thread works on this one. */
+const OUTPUT = 128 * 1024;
+/** zstd's own default bound, 128 MiB of window (needs a41). */
+const MAX_WINDOW_LOG = 27;
+
+interface Engine extends Transform {
+  /** Bytes of the input that were understood. */
+  readonly bytesWritten: number;
+}
+
+/**
+ * The uncompressed stream in pieces. Concatenated gzip members and zstd frames (skippable ones too) are one stream;
+ * what follows them and is none is a Failure, as is a stream cut short. Decompression runs on libuv's pool.
+ */
+export async function* decompressed(name: CompressionName, source: BlobSource): AsyncGenerator<Buffer> {
+  if (name === 'none') {
+    for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
+      yield chunk.bytes;
+      source.release(chunk);
+    }
+    return;
+  }
+  const engine = createEngine(name);
+  const feeding = feed(engine, source);
+  try {
+    for await (const piece of engine) yield piece as Buffer;
+    const fed = engine.writableEnded ? await feeding : undefined;
+    if (engine.bytesWritten !== fed) throw badArchive(`${name}: data after the end of the compressed stream`);
+  } catch (error) {
+    const cause = source.aborted ?? error; // An aborted source destroys the engine with a reason of its own.
+    throw isEngineError(cause) ? badArchive(`${name}: ${textOf(cause)}`, cause) : cause;
+  } finally {
+    engine.destroy();
+  }
+}
+
+function createEngine(name: Exclude<CompressionName, 'none'>): Engine {
+  const options = { chunkSize: OUTPUT, readableHighWaterMark: 4 * OUTPUT, writableHighWaterMark: 2 * OUTPUT };
+  if (name === 'gzip') return createGunzip(options);
+  if (name === 'zstd') return createZstdDecompress({ ...options, params: { [constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG } });
+  const code: ArchiveCode = 'UNSUPPORTED_COMPRESSION';
+  throw new Failure('Unimplemented', `layers compressed with ${name} are not supported`, {
+    code,
+    advice: 'Push the image again with gzip or zstd compression, for example by skopeo copy --dest-compress-format.',
+  });
+}
+
+/** Answers the bytes fed. Ends by itself when the engine is gone; an aborted source destroys it. */
+async function feed(engine: Engine, source: BlobSource): Promise<number> {
+  const { promise: gone, resolve } = Promise.withResolvers<undefined>();
+  engine.once('close', () => resolve(undefined));
+  let fed = 0;
+  try {
+    for (;;) {
+      const chunk: BlobChunk | undefined = await Promise.race([source.next(), gone]);
+      if (chunk === undefined || engine.destroyed) break;
+      fed += chunk.bytes.length;
+      if (!engine.write(chunk.bytes, () => source.release(chunk))) await Promise.race([once(engine, 'drain').catch(() => {}), gone]);
+    }
+    if (!engine.destroyed) engine.end();
+  } catch (error) {
+    engine.destroy(error instanceof Error ? error : new Error(String(error)));
+  }
+  return fed;
+}
+
+/** Errors of node:zlib have a code `Z_…`, `ZSTD_…` or `ERR_…`. */
+function isEngineError(error: unknown): boolean {
+  return !(error instanceof Failure) && /^(Z_|ZSTD_|ERR_)/.test(codeOf(error) ?? '');
+}

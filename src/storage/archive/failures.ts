@@ -1,0 +1,14 @@
+import { Failure } from '../../errors/index.ts';
+import type { ArchiveCode } from './types.ts';
+
+/** The archive is not what it claims to be. */
+export function badArchive(what: string, cause?: unknown): Failure {
+  const code: ArchiveCode = 'BAD_ARCHIVE';
+  return new Failure('InvalidArgument', what, cause === undefined ? { code } : { code, cause });
+}
+
+/** The archive costs more than its caller allows. */
+export function overLimit(what: string): Failure {
+  const code: ArchiveCode = 'LIMIT';
+  return new Failure('ResourceExhausted', what, { code, advice: 'Use an image with a smaller layer, or raise the limit.' });
+}

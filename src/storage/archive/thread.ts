@@ -1,0 +1,105 @@
+import { Worker } from 'node:worker_threads';
+import { Failure } from '../../errors/index.ts';
+import { workerUrl } from '../../process/index.ts';
+import { BlobFeeder } from './feeder.ts';
+import { type FromWorker, type ToWorker, revivedFailure } from './protocol.ts';
+import type { UnpackJob, UnpackedLayer } from './types.ts';
+
+/** One job on a thread. */
+interface Run {
+  readonly feeder: BlobFeeder;
+  readonly warn: (text: string) => void;
+  readonly settle: (outcome: UnpackedLayer | Error) => void;
+}
+
+/** A worker thread that unpacks one layer at a time. Keeps the process alive only while it works. */
+export class UnpackThread {
+  readonly #worker: Worker;
+  #run: Run | undefined;
+  #lost: Error | undefined;
+
+  constructor() {
+    this.#worker = new Worker(workerUrl(import.meta.url, './unpack.worker.ts'), {
+      name: 'unpack',
+      resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 1024 },
+    });
+    this.#worker.on('message', (message: FromWorker) => this.#onMessage(message));
+    this.#worker.on('error', (error) =>
+      this.#onLost(new Failure('Internal', `the unpacking thread failed: ${String(error)}`, { cause: error })),
+    );
+    this.#worker.on('exit', () => this.#onLost(new Failure('Internal', 'the unpacking thread ended while it worked')));
+    this.#worker.unref();
+  }
+
+  /** False after the thread died; it must not be used again then. */
+  get usable(): boolean {
+    return this.#lost === undefined;
+  }
+
+  /**
+   * Settles only when the thread has let go of the job's files, whatever the outcome. A fired signal rejects with its
+   * reason, a failing blob with its error.
+   */
+  async run(
+    job: UnpackJob,
+    blob: AsyncIterable<Uint8Array>,
+    o: { readonly signal: AbortSignal; readonly onProgress: (bytes: number) => void; readonly warn: (text: string) => void },
+  ): Promise<UnpackedLayer> {
+    if (this.#lost !== undefined) throw this.#lost;
+    const { promise, resolve, reject } = Promise.withResolvers<UnpackedLayer>();
+    const feeder = new BlobFeeder((message, transfer) => this.#worker.postMessage(message, transfer), o.onProgress);
+    this.#run = { feeder, warn: o.warn, settle: (outcome) => (outcome instanceof Error ? reject(outcome) : resolve(outcome)) };
+    let stopped: { readonly reason: unknown } | undefined;
+    const abort = (reason: unknown) => {
+      if (this.#run?.feeder !== feeder) return; // Over already; the thread may be at another layer.
+      stopped ??= { reason };
+      this.#post({ kind: 'abort' });
+    };
+    const onAbort = () => abort(o.signal.reason);
+    this.#worker.ref();
+    this.#post({ kind: 'job', job });
+    if (o.signal.aborted) onAbort();
+    else o.signal.addEventListener('abort', onAbort, { once: true });
+    feeder.feed(blob).catch(abort);
+    try {
+      return await promise;
+    } catch (error) {
+      throw stopped === undefined ? error : stopped.reason;
+    } finally {
+      o.signal.removeEventListener('abort', onAbort);
+      feeder.stop();
+      this.#run = undefined;
+      this.#worker.unref();
+    }
+  }
+
+  /** Ends an idle thread. */
+  async end(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #post(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  #onMessage(message: FromWorker): void {
+    const run = this.#run;
+    switch (message.kind) {
+      case 'taken':
+        return run?.feeder.taken(message.buffer, message.length);
+      case 'warning':
+        return run?.warn(message.text);
+      case 'done':
+        return run?.settle(message.layer);
+      case 'failed':
+        return run?.settle(revivedFailure(message.failure));
+      default:
+        return message satisfies never;
+    }
+  }
+
+  #onLost(error: Error): void {
+    this.#lost ??= error;
+    this.#run?.settle(this.#lost);
+  }
+}

@@ -1,0 +1,64 @@
+import type { Digest } from '../../ids/index.ts';
+import type { IdMapping } from '../types.ts';
+
+/** What unpacking found out about a layer. */
+export interface UnpackedLayer {
+  /** Equal to the one asked for. */
+  readonly blobDigest: Digest;
+  /** Bytes of the blob as received. */
+  readonly blobSize: number;
+  /** Digest of the uncompressed tar stream, up to its last byte. */
+  readonly diffId: Digest;
+  /** Bytes of the uncompressed tar stream. */
+  readonly diffSize: number;
+  /** As containers/storage numbers them: 0 none, 1 bzip2, 2 gzip, 3 xz, 4 zstd. */
+  readonly compression: 0 | 1 | 2 | 3 | 4;
+  /** The ids that occur in headers, unmapped, ascending, whiteouts left out. */
+  readonly uids: number[];
+  readonly gids: number[];
+}
+
+/** Maps ids of the image to ids of the host; an empty list maps every id to itself. */
+export interface IdMap {
+  readonly uids: readonly IdMapping[];
+  readonly gids: readonly IdMapping[];
+}
+
+/** What a layer may cost; beyond it the layer fails with ResourceExhausted. */
+export interface UnpackLimits {
+  /** Members of the archive. Default 2,000,000. */
+  readonly maxEntries?: number;
+  /** Bytes of the uncompressed tar stream. Default: no bound of its own. */
+  readonly maxDiffBytes?: number;
+  /** Bytes of all files' contents, the holes of sparse ones included. Default: no bound of its own. */
+  readonly maxContentBytes?: number;
+}
+
+export interface UnpackOptions {
+  /** An existing directory, filled by the layer. After a failure its owner throws it away. */
+  readonly diffDir: string;
+  /** Where the gzipped tar-split is written, mode 0600; must not exist. */
+  readonly tarSplitPath: string;
+  /** The manifest's digest of the blob. */
+  readonly blobDigest: Digest;
+  /** The image config's diff ID; undefined: not known, only computed. */
+  readonly diffId: Digest | undefined;
+  readonly limits?: UnpackLimits;
+  readonly idMap?: IdMap;
+  readonly signal?: AbortSignal;
+  /** Called with the bytes of the blob that have been worked on so far. */
+  readonly onProgress?: (bytesOfBlob: number) => void;
+}
+
+/** Failure codes of this folder, beside errno names. */
+export type ArchiveCode = 'BLOB_DIGEST_MISMATCH' | 'DIFF_ID_MISMATCH' | 'BAD_ARCHIVE' | 'UNSUPPORTED_COMPRESSION' | 'LIMIT';
+
+/** The part of the options that a worker thread gets. */
+export interface UnpackJob {
+  readonly diffDir: string;
+  readonly tarSplitPath: string;
+  readonly blobDigest: Digest;
+  readonly diffId: Digest | undefined;
+  readonly limits: UnpackLimits;
+  readonly idMap: IdMap;
+}
