@@ -15,7 +15,7 @@ import {
   containerConfig,
   containerInput,
   namespaceOption,
-  podConfig,
+  podConfigWith,
   resources,
   sandboxFacts,
   sandboxInput,
@@ -41,7 +41,10 @@ function recordedText(id: string): string {
 /** JSON inside annotations is compared as values: key order is Go's map order. */
 function comparable(spec: OciSpec): unknown {
   const { annotations, ...rest } = JSON.parse(encodeSpec(spec)) as OciSpec;
-  const values = Object.entries(annotations).map(([key, value]) => [key, /^[[{]/.test(value) ? (JSON.parse(value) as unknown) : value]);
+  const values = Object.entries(annotations).map(([key, value]): [string, unknown] => [
+    key,
+    /^[[{]/.test(value) ? JSON.parse(value) : value,
+  ]);
   return { ...rest, annotations: Object.fromEntries(values) };
 }
 
@@ -93,7 +96,7 @@ function podLabels(name: string, namespace: string, uid: string): [string, strin
 }
 
 test('[F116 D46 D54 D56 D63 D73 D74 D76 P47 P48 P49 P50 P51 P52 P53 P54 P55 P56 P57 P58 P59 P60 P61 P62 P63 P64 P65 P67 P68 P70 P71 P72] the recorded pod without infra process', () => {
-  const config = podConfig({
+  const pod: Partial<PodSandboxConfig> = {
     metadata: { name: 'web', uid: WEB_UID, namespace: 'default', attempt: 0 },
     portMappings: [
       { protocol: 0, containerPort: 80, hostPort: 8080, hostIp: '' },
@@ -101,19 +104,20 @@ test('[F116 D46 D54 D56 D63 D73 D74 D76 P47 P48 P49 P50 P51 P52 P53 P54 P55 P56 
     ],
     labels: new Map([['app', 'web'], ...podLabels('web', 'default', WEB_UID)]),
     annotations: new Map([['example.com/note', 'kept as it is']]),
-    linux: { ...podConfig().linux!, sysctls: new Map([['net.ipv4.ip_unprivileged_port_start', '0']]) },
-  });
+  };
+  const config = podConfigWith(pod, {}, new Map([['net.ipv4.ip_unprivileged_port_start', '0']]));
   const { spec, truth } = recordedSandbox(WEB, config, WEB_UUID, true);
   assert.deepEqual(comparable(spec), comparable(truth));
 });
 
 test('[F116 D75 P62 P72] the recorded pod with a shared PID namespace', () => {
-  const linux = podConfig().linux!;
-  const config = podConfig({
-    metadata: { name: 'shared', uid: SHARED_UID, namespace: 'kube-system', attempt: 1 },
-    labels: new Map(podLabels('shared', 'kube-system', SHARED_UID)),
-    linux: { ...linux, securityContext: { ...linux.securityContext!, namespaceOptions: namespaceOption({ pid: 0 }) } },
-  });
+  const config = podConfigWith(
+    {
+      metadata: { name: 'shared', uid: SHARED_UID, namespace: 'kube-system', attempt: 1 },
+      labels: new Map(podLabels('shared', 'kube-system', SHARED_UID)),
+    },
+    { pid: 0 },
+  );
   const { spec, truth } = recordedSandbox(SHARED, config, SHARED_UUID, false);
   assert.deepEqual(comparable(spec), comparable(truth));
 });
@@ -136,7 +140,13 @@ function recordedContainer(r: RecordedContainer): { spec: OciSpec; truth: OciSpe
   const parent = (truth.linux.cgroupsPath ?? '').replace(/\/crio-.*/, '');
   const config: ContainerConfig = containerConfig({
     metadata: { name: r.name, attempt: r.attempt },
-    image: { ...containerConfig().image!, image: 'registry.k8s.io/e2e-test-images/busybox:1.29-2' },
+    image: {
+      image: 'registry.k8s.io/e2e-test-images/busybox:1.29-2',
+      annotations: new Map(),
+      userSpecifiedImage: '',
+      runtimeHandler: '',
+      imageRef: '',
+    },
     command: ['/bin/sh', '-c', r.script],
     envs: [{ key: 'GREETING', value: Buffer.from('hello') }],
     labels: new Map([['io.kubernetes.container.name', r.name], ...podLabels(r.pod.name, r.pod.namespace, r.pod.uid)]),

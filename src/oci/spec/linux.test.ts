@@ -8,7 +8,7 @@ import {
   containerInput,
   hostFacts,
   namespaceOption,
-  podConfig,
+  podConfigWith,
   sandboxFacts,
   sandboxInput,
   securityContext,
@@ -204,10 +204,7 @@ test('[D46] the command of the infra container', () => {
 });
 
 test('the infra container of a pod in the PID namespace of the node has none of its own', () => {
-  const linux = podConfig().linux!;
-  const config = podConfig({
-    linux: { ...linux, securityContext: { ...linux.securityContext!, namespaceOptions: namespaceOption({ pid: 2 }) } },
-  });
+  const config = podConfigWith({}, { pid: 2 });
   assert.ok(!buildSandboxSpec(sandboxInput({ config })).spec.linux.namespaces.some(({ type }) => type === 'pid'));
 });
 

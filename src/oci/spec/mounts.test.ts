@@ -6,8 +6,7 @@ import {
   containerConfig,
   containerInput,
   hostFacts,
-  namespaceOption,
-  podConfig,
+  podConfigWith,
   sandboxFacts,
   sandboxInput,
   securityContext,
@@ -157,9 +156,7 @@ test('[F80] the propagation of the rootfs follows the mounts', () => {
 });
 
 test('[G95] the infra container of a user namespace that shares the node', () => {
-  const linux = podConfig().linux!;
-  const namespaceOptions = namespaceOption({ network: 2, pid: 2, ipc: 2 });
-  const config = podConfig({ linux: { ...linux, securityContext: { ...linux.securityContext!, namespaceOptions } } });
+  const config = podConfigWith({}, { network: 2, pid: 2, ipc: 2 });
   const maps = [{ containerId: 0, hostId: 1, length: 1 }];
   const { mounts } = buildSandboxSpec(sandboxInput({ config, idMappings: { uids: maps, gids: maps } })).spec;
   assert.deepEqual(at(mounts, '/sys')?.options, ['nosuid', 'noexec', 'nodev', 'ro', 'rbind']);
