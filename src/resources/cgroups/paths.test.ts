@@ -17,6 +17,8 @@ test('[D57 L5 L6] systemd keeps the last element of a slice and refuses anything
   });
   assert.equal(sandboxCgroupsPath('systemd', 'kubepods-pod1.slice', 'S'), 'kubepods-pod1.slice:crio:S');
   assert.equal(sandboxCgroupsPath('systemd', '', 'S'), '');
+  assert.equal(sandboxCgroupsPath('systemd', '/kubepods.slice/kubepods-pod1.slice', 'S'), 'kubepods-pod1.slice:crio:S');
+  assert.throws(() => sandboxCgroupsPath('systemd', '/kubepods', 'S'), { name: 'Failure' });
 });
 
 test('[D58 L7] cgroupfs refuses slices', () => {
@@ -31,6 +33,7 @@ test('[D58 L7] cgroupfs refuses slices', () => {
 
 test('[F36 L2] systemd: slice, prefix and id', () => {
   assert.equal(containerCgroupsPath('systemd', 'kubepods-pod1.slice', 'C'), 'kubepods-pod1.slice:crio:C');
+  assert.equal(containerCgroupsPath('systemd', '/kubepods.slice/kubepods-pod1.slice', 'C'), 'kubepods-pod1.slice:crio:C');
   assert.equal(containerCgroupsPath('systemd', '', 'C'), 'system.slice:crio:C');
 });
 
@@ -51,4 +54,7 @@ test('[L16 L17] the cgroup of a pod without infra process', () => {
   assert.equal(droppedInfraDirectory('systemd', 'a-b.slice', 'S'), '/a.slice/a-b.slice/crio-S');
   assert.equal(droppedInfraDirectory('systemd', '', 'S'), undefined);
   assert.equal(droppedInfraDirectory('cgroupfs', '/p', 'S'), '/p/crio-S');
+  assert.equal(droppedInfraDirectory('systemd', '/a.slice/a-b.slice', 'S'), '/a.slice/a-b.slice/crio-S');
+  assert.equal(droppedInfraDirectory('systemd', '/p', 'S'), undefined);
+  assert.equal(droppedInfraDirectory('cgroupfs', '/p.slice', 'S'), undefined);
 });

@@ -30,16 +30,18 @@ export function parseCgroupParent(manager: CgroupManagerName, parent: string): s
   return last;
 }
 
-/** `linux.cgroupsPath` of a container [F36, F37, L2, L3]; `parent` as `parseCgroupParent` answered it. */
+/** `linux.cgroupsPath` of a container [F36, F37, L2, L3]; `parent` as CRI or `parseCgroupParent` gave it, and checked like that. */
 export function containerCgroupsPath(manager: CgroupManagerName, parent: string, id: string): string {
-  if (manager === 'systemd') return `${parent === '' ? DEFAULT_SLICE : parent}:crio:${id}`;
-  return posix.join('/', parent === '' ? 'crio' : parent, `crio-${id}`);
+  const used = parseCgroupParent(manager, parent);
+  if (manager === 'systemd') return `${used === '' ? DEFAULT_SLICE : used}:crio:${id}`;
+  return posix.join('/', used === '' ? 'crio' : used, `crio-${id}`);
 }
 
-/** `linux.cgroupsPath` of a sandbox [D57, D58, L5–L7]: none with systemd and no parent. */
+/** `linux.cgroupsPath` of a sandbox [D57, D58, L5–L7]: none with systemd and no parent; a wrong parent fails here. */
 export function sandboxCgroupsPath(manager: CgroupManagerName, parent: string, id: string): string {
-  if (manager === 'systemd') return parent === '' ? '' : `${parent}:crio:${id}`;
-  return posix.join(parent, `crio-${id}`);
+  const used = parseCgroupParent(manager, parent);
+  if (manager === 'systemd') return used === '' ? '' : `${used}:crio:${id}`;
+  return posix.join(used, `crio-${id}`);
 }
 
 /**
@@ -56,10 +58,11 @@ export function expandSlice(slice: string): string {
   return `/${parts.map((_, n) => `${parts.slice(0, n + 1).join('-')}.slice`).join('/')}`;
 }
 
-/** The directory of a pod's parent below a hierarchy's root. */
+/** The directory of a pod's parent below a hierarchy's root; `parent` as CRI or `parseCgroupParent` gave it. */
 export function parentDirectory(manager: CgroupManagerName, parent: string): string {
-  if (manager === 'cgroupfs') return posix.join('/', parent === '' ? 'crio' : parent);
-  return expandSlice(parent === '' ? DEFAULT_SLICE : parent);
+  const used = parseCgroupParent(manager, parent);
+  if (manager === 'cgroupfs') return posix.join('/', used === '' ? 'crio' : used);
+  return expandSlice(used === '' ? DEFAULT_SLICE : used);
 }
 
 /** The directory of a container's cgroup below a hierarchy's root; crun puts `container` below it [L4, L10]. */
@@ -68,8 +71,13 @@ export function containerDirectory(manager: CgroupManagerName, parent: string, i
   return posix.join(parentDirectory(manager, parent), scope);
 }
 
-/** The directory made for a pod without infra process: a plain one, also with systemd; undefined where none is made [L16, L17]. */
+/**
+ * The directory made for a pod without infra process, a plain one also with systemd [L16, L17]. Undefined where none is
+ * made: no slice to put it in, or a parent of the other driver, which a pod from before a change of drivers may have.
+ */
 export function droppedInfraDirectory(manager: CgroupManagerName, parent: string, id: string): string | undefined {
-  if (manager === 'systemd' && parent === '') return undefined;
-  return posix.join(manager === 'systemd' ? expandSlice(parent) : posix.join('/', parent), `crio-${id}`);
+  const slice = posix.basename(parent).endsWith('.slice');
+  if (slice !== (manager === 'systemd')) return undefined;
+  const used = parseCgroupParent(manager, parent);
+  return posix.join(manager === 'systemd' ? expandSlice(used) : posix.join('/', used), `crio-${id}`);
 }
