@@ -3,6 +3,7 @@ import { watch } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { Failure, codeOf } from '../../errors/index.ts';
+import { orAborted } from '../../sync/index.ts';
 import { LineSplitter, type LogEntry, parseLogLine } from './parse.ts';
 import { tailOffset } from './tail.ts';
 
@@ -24,7 +25,7 @@ export async function* readLog(path: string, options: ReadOptions = {}): AsyncGe
   let file = await openLog(path);
   try {
     let position = options.tail === undefined ? 0 : await tailOffset(file, (await file.stat()).size, options.tail);
-    const wakeUps = new WakeUps(path, options.until, options.signal);
+    const wakeUps = new WakeUps(path, options.until);
     using _ = wakeUps;
     const lines = new LineSplitter();
     for (;;) {
@@ -41,8 +42,7 @@ export async function* readLog(path: string, options: ReadOptions = {}): AsyncGe
         continue;
       }
       if (last) break;
-      await waiting;
-      options.signal?.throwIfAborted();
+      await orAborted(waiting, options.signal);
     }
     const rest = lines.flush();
     if (rest !== undefined) yield entryOf(rest);
@@ -101,7 +101,7 @@ class WakeUps implements Disposable {
   #wake: (() => void) | undefined;
   readonly #watcher: ReturnType<typeof watch> | undefined;
 
-  constructor(path: string, until: Promise<unknown> | undefined, signal: AbortSignal | undefined) {
+  constructor(path: string, until: Promise<unknown> | undefined) {
     this.ended = until === undefined;
     if (until === undefined) return;
     const wake = (): void => this.#wake?.();
@@ -110,7 +110,6 @@ class WakeUps implements Disposable {
       wake();
     };
     until.then(end, end);
-    signal?.addEventListener('abort', wake, { once: true });
     // The directory, not the file: rotation makes a new file, whose watch would come too late.
     const name = basename(path);
     this.#watcher = watch(dirname(path), (_, changed) => {

@@ -102,7 +102,7 @@ const PROPAGATION = {
 
 function mountsOf(container: PodContainer, sources: MountSources): MessageInput<Mount>[] {
   return container.volumeMounts.map((mount, index) => ({
-    containerPath: posix.normalize(mount.mountPath),
+    containerPath: posix.resolve(mount.mountPath),
     hostPath: sources[index] ?? '',
     readonly: mount.readOnly,
     // IfPossible asks for what not every runtime has; a plain read-only mount is what it then means.

@@ -269,8 +269,8 @@ function onlyTrue(): Decoder<boolean> {
 
 export const pod = object(
   {
-    apiVersion: oneOf('v1'),
     kind: oneOf('Pod'),
+    apiVersion: oneOf('v1'),
     metadata: object(
       {
         name: subdomain,
