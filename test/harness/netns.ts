@@ -6,11 +6,11 @@ import { execFileSync } from 'node:child_process';
  */
 export function inPrivateNetwork(file: string): void {
   if (process.env['CRIO_TEST_PRIVATE'] !== file) {
-    const [program = '', ...args] = [
-      ...['/usr/bin/unshare', '--net', '--mount', '--propagation', 'private', '--'],
-      ...[process.execPath, ...process.execArgv, file],
-    ];
-    process.execve?.(program, ['unshare', ...args], { ...process.env, CRIO_TEST_PRIVATE: file });
+    const own = [process.execPath, ...process.execArgv, file];
+    process.execve?.('/usr/bin/unshare', ['unshare', '--net', '--mount', '--propagation', 'private', '--', ...own], {
+      ...process.env,
+      CRIO_TEST_PRIVATE: file,
+    });
     throw new Error('process.execve is missing');
   }
   execFileSync('ip', ['link', 'set', 'lo', 'up']);
