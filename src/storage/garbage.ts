@@ -35,7 +35,7 @@ export function collectGarbage(records: Records, places: GarbagePlaces): Change<
     const isContainer = (id: HexId) => records.containers.get(id) !== undefined;
     const containers = strays(join(graphRoot, 'overlay-containers'), isContainer);
     const runs = hasTransientRecords(runRoot) ? [] : strays(join(runRoot, 'overlay-containers'), isContainer);
-    for (const path of [...images, ...containers, ...runs]) graves.push({ path, large: false });
+    for (const path of [...images, ...containers, ...runs, ...halfWritten(graphRoot, runRoot)]) graves.push({ path, large: false });
   };
   return { result: graves, afterwards };
 }
@@ -54,6 +54,16 @@ function orphanedLayers(records: Records): HexId[] {
 /** podman's `transient_store` keeps its container records below the run root, where we do not read them. */
 function hasTransientRecords(runRoot: string): boolean {
   return namesIn(join(runRoot, 'overlay-containers')).some((name) => name.endsWith('.json'));
+}
+
+/** Record files that were being written: whoever writes one holds its lock, and now we hold them all. */
+function halfWritten(graphRoot: string, runRoot: string): string[] {
+  const places = ['layers', 'images', 'containers'].map((kind) => join(graphRoot, `overlay-${kind}`));
+  return [...places, join(runRoot, 'overlay-layers')].flatMap((directory) =>
+    namesIn(directory)
+      .filter((name) => name.startsWith('.tmp-'))
+      .map((name) => join(directory, name)),
+  );
 }
 
 function strays(directory: string, isKnown: (id: HexId) => boolean): string[] {

@@ -1,6 +1,6 @@
 import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
-import { textOf } from '../errors/index.ts';
+import { codeOf, textOf } from '../errors/index.ts';
 import type { BlockingCalls } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { LockFile } from './locks/lock-file.ts';
@@ -9,6 +9,7 @@ import { Domain, type PreparedFile, RecordFile } from './records/domain.ts';
 import { containerFormat, imageFormat, layerFormat, mountFormat, type MountRecord } from './records/formats.ts';
 import { LayerSet } from './records/layers.ts';
 import type { RecordList } from './records/list.ts';
+import type { Reserve } from './reserve.ts';
 import type { ImageRecord } from './types.ts';
 
 const TMPFS_MAGIC = 0x01021994;
@@ -55,6 +56,15 @@ export interface LedgerHooks {
   deleteIncomplete(records: Records): void;
 }
 
+export interface LedgerParts {
+  readonly graphRoot: string;
+  readonly runRoot: string;
+  readonly calls: BlockingCalls;
+  readonly reserve: Reserve;
+  readonly log: Logger;
+  readonly hooks: LedgerHooks;
+}
+
 /**
  * The records of a store, its five locks in their order (docs/reference/cri-o-ondisk.md §2.2), and changes to them.
  *
@@ -66,6 +76,7 @@ export class Ledger {
   readonly records: Records;
   readonly #log: Logger;
   readonly #hooks: LedgerHooks;
+  readonly #reserve: Reserve;
   readonly #storageLock: LockFile;
   #storageSeen: Buffer | undefined;
   #layersUnchecked = false;
@@ -78,9 +89,10 @@ export class Ledger {
   /** Whether what is in memory is current because we hold the locks. */
   #current = false;
 
-  constructor(o: { graphRoot: string; runRoot: string; calls: BlockingCalls; log: Logger; hooks: LedgerHooks }) {
+  constructor(o: LedgerParts) {
     this.#log = o.log;
     this.#hooks = o.hooks;
+    this.#reserve = o.reserve;
     const at = (...parts: string[]) => join(o.graphRoot, ...parts);
     const lock = (path: string) => new LockFile(path, o.calls);
     const layers = new RecordFile(at('overlay-layers', 'layers.json'), layerFormat, 'durable');
@@ -189,7 +201,7 @@ export class Ledger {
       }
     }
     try {
-      await this.#save(kind);
+      await this.#saveWithReserve(kind);
     } catch (error) {
       for (const { applied } of done.toReversed()) this.#attempt('undo a change that could not be saved', applied.undo);
       for (const domain of this.#domains('make')) if (domain.dirty) domain.forget();
@@ -198,6 +210,16 @@ export class Ledger {
     }
     for (const { applied } of done) this.#attempt('finish a saved change', applied.afterwards);
     for (const { applied } of done) applied.settle();
+  }
+
+  /** On a full disk removals get the reserve's space: they are the way out. */
+  async #saveWithReserve(kind: ChangeKind): Promise<void> {
+    try {
+      await this.#save(kind);
+    } catch (error) {
+      if (kind !== 'remove' || codeOf(error) !== 'ENOSPC' || !this.#reserve.release()) throw error;
+      await this.#save(kind);
+    }
   }
 
   /** First everything that may run out of space, then the announcements, then the renames. */

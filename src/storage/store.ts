@@ -23,6 +23,7 @@ import {
 import { Ledger, type Records } from './ledger.ts';
 import { mountLayer, unmountLayer } from './mounts.ts';
 import { bigDataFileName, layerId } from './names.ts';
+import { Reserve } from './reserve.ts';
 import { stageLayer } from './staged-layer.ts';
 import { Staging } from './staging.ts';
 import type { ContainerRecord, ImageRecord, LayerRecord, MountRequest, NewContainer, NewImage, StagedLayer } from './types.ts';
@@ -53,6 +54,7 @@ export class Store {
   readonly #ledger: Ledger;
   readonly #driver: OverlayDriver;
   readonly #staging: Staging;
+  readonly #reserve: Reserve;
   readonly #index = new ImageIndex();
   readonly #creating = new Set<HexId>();
 
@@ -70,8 +72,9 @@ export class Store {
       log: options.log,
     });
     this.#staging = new Staging({ driverHome: this.driverHome, graphRoot: options.graphRoot, log: options.log });
+    this.#reserve = new Reserve(join(options.graphRoot, '.crio-reserve'), options.log);
     this.#ledger = new Ledger({
-      ...{ graphRoot: options.graphRoot, runRoot: options.runRoot, calls: this.#calls, log: options.log },
+      ...{ graphRoot: options.graphRoot, runRoot: options.runRoot, calls: this.#calls, reserve: this.#reserve, log: options.log },
       hooks: {
         reinitialise: () => this.#driver.initialise(),
         layersLoaded: () => this.#driver.forget(),
@@ -90,6 +93,8 @@ export class Store {
     try {
       await store.#ledger.change('make', () => ({ result: undefined }));
       await store.#staging.recover();
+      store.#staging.prepare();
+      await store.#reserve.refill();
       return store;
     } catch (error) {
       await store.close();
@@ -296,7 +301,8 @@ export class Store {
     const layer = await this.#ledger.change('remove', (records) => deleteContainer(records, this.#driver, id));
     if (layer === undefined) return;
     for (const directory of directories) void this.#staging.remove(directory);
-    void this.#staging.background(`remove layer ${layer}`, this.#driver.remove(layer));
+    const removal = this.#driver.remove(layer).then(() => this.#reserve.refill());
+    void this.#staging.background(`remove layer ${layer}`, removal);
   }
 
   /** `G/overlay-containers/<id>/userdata`: survives reboots. */
@@ -330,6 +336,7 @@ export class Store {
 
   async #removeAll(graves: readonly Grave[]): Promise<void> {
     await Promise.all(graves.map(({ path, large }) => this.#staging.remove(path, large)));
+    await this.#reserve.refill();
   }
 
   #deleteIncomplete(records: Records): void {
