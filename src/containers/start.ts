@@ -16,12 +16,13 @@ export async function startContainer(ctx: ContainerContext, container: Container
     if (container.state.status !== 'created' || container.removed) {
       throw new Failure('FailedPrecondition', `container ${id} is not in created state: ${container.state.status}`);
     }
+    const startedAt = nowNs(); // Before, not after: a process that ends at once must not seem to have ended before it began.
     try {
       await runtime.start(id);
     } catch (error) {
       throw wrap(`failed to start container ${id}`, error);
     }
-    await container.become({ status: 'running', startedAt: nowNs() });
+    await container.become({ status: 'running', startedAt });
   } catch (error) {
     if (!(error instanceof Failure && error.kind === 'FailedPrecondition')) {
       await removeContainer(ctx, container).catch((cleanup) =>

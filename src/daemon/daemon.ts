@@ -122,7 +122,9 @@ function report(loaded: LoadedConfig, messages: readonly Message[], log: Logger)
   for (const notice of loaded.notices) log.info(notice);
   for (const warning of loaded.warnings) log.warn(warning);
   for (const { level, text } of messages) log[level === 'warning' ? 'warn' : level](text);
-  for (const { key, source } of loaded.unhonoured) log.warn(`${key} is set (${source}) but has no effect in this version yet`);
+  if (loaded.unhonoured.length === 0) return;
+  const keys = loaded.unhonoured.map(({ key, source }) => `${key} (${source})`);
+  log.warn(`Set, but without effect in this version yet: ${keys.join(', ')}`);
 }
 
 /** What a failed start prints: text, cause, advice. */

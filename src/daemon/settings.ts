@@ -73,6 +73,8 @@ export function specSettings(config: Config): SpecSettings {
       soft,
       hard,
     })),
+    // The same in every container, whoever started the daemon (p61); clamped to what we may grant.
+    nofileFallback: { soft: 1048576n, hard: 1048576n },
     pidsLimit: BigInt(runtime.pidsLimit),
     readOnly: runtime.readOnly,
     systemdCgroups: runtime.cgroupManager === 'systemd',

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { toRfc3339 } from '../clock/index.ts';
 import { type OciSpec, buildSandboxSpec, encodeSpec } from '../oci/spec/index.ts';
-import { sandboxCgroupsPath } from '../resources/index.ts';
+import { parseCgroupParent, sandboxCgroupsPath } from '../resources/index.ts';
 import { resolveSeccomp } from '../security/index.ts';
 import type { PodContext } from './context.ts';
 import type { SandboxPlan } from './plan.ts';
@@ -40,7 +40,7 @@ export async function buildSpec(
       user: undefined,
     },
     idMappings: undefined,
-    cgroupParent,
+    cgroupParent: parseCgroupParent(ctx.settings.cgroupManager, cgroupParent),
     cgroupsPath,
     cniResult: network.result === undefined ? undefined : JSON.stringify(network.result),
     spoofed: plan.dropInfra,

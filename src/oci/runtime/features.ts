@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { run } from '../../process/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { textOf } from '../../errors/index.ts';
@@ -7,13 +8,15 @@ const PROBE_TIMEOUT_MS = 10_000;
 
 /** Asks `<runtime> features` [K17, K18]; what it does not say stays off. Never fails. */
 export async function probeFeatures(path: string, env: Readonly<Record<string, string>>, log: Logger): Promise<RuntimeFeatures> {
+  const crun = basename(path).startsWith('crun');
+  const none = { ...NO_FEATURES, crun };
   try {
     const result = await run([path, 'features'], { env, timeoutMs: PROBE_TIMEOUT_MS });
-    if (result.code !== 0) return NO_FEATURES;
-    return parseFeatures(JSON.parse(result.stdout.toString('utf8')));
+    if (result.code !== 0) return none;
+    return { ...parseFeatures(JSON.parse(result.stdout.toString('utf8'))), crun };
   } catch (error) {
     log.warn(`Getting features of runtime ${path} failed, assuming none: ${textOf(error)}`);
-    return NO_FEATURES;
+    return none;
   }
 }
 
