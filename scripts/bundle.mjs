@@ -1,7 +1,7 @@
 // Bundles the program and its workers into node_modules/.cache/crio, one file per entry.
 // The directory is built aside and renamed, so that a running start never sees half a bundle.
 import { build } from 'esbuild';
-import { globSync, mkdirSync, mkdtempSync, renameSync, rmSync, readFileSync, readdirSync } from 'node:fs';
+import { globSync, mkdirSync, mkdtempSync, renameSync, rmSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -38,6 +38,11 @@ try {
       Number(b.startsWith('chunk-')) - Number(a.startsWith('chunk-')) || Number(a.startsWith('main')) - Number(b.startsWith('main')),
   );
   for (const file of files) renameSync(join(staging, file), join(out, file));
+  // Chunks of older bundles may still be wanted by a daemon that runs; after a day nobody is that old.
+  const yesterday = Date.now() - 24 * 60 * 60 * 1000;
+  for (const file of readdirSync(out)) {
+    if (file.startsWith('chunk-') && !files.includes(file) && statSync(join(out, file)).mtimeMs < yesterday) rmSync(join(out, file));
+  }
 } finally {
   rmSync(staging, { recursive: true, force: true });
 }
