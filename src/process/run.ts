@@ -1,5 +1,9 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { Failure } from '../errors/index.ts';
+import { accessSync, constants } from 'node:fs';
+import { Socket } from 'node:net';
+import { constants as system } from 'node:os';
+import { join } from 'node:path';
+import { Failure, codeOf, textOf } from '../errors/index.ts';
+import { type SpawnedChild, spawnChild, waitFor } from '../linux/spawn.ts';
 
 export interface RunOptions {
   readonly cwd?: string;
@@ -25,19 +29,28 @@ export interface RunResult {
 const STDERR_KEPT = 64 * 1024;
 
 /**
- * Runs a helper to its end and answers its exit code and output; arguments are never joined to a string.
+ * Runs a helper to its end and answers its exit code and output; arguments are never joined to a string. It leads a
+ * session of its own: what it starts and leaves behind is found by its group.
  * Fails with DeadlineExceeded after `timeoutMs`, with the signal's reason when it fires (both only after the
  * child's group was killed and reaped), with FailedPrecondition when the program cannot be started.
  */
 export async function run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult> {
   options.signal?.throwIfAborted();
-  const [program, ...args] = argv;
-  const child = spawn(program, args, {
-    cwd: options.cwd,
-    env: { ...(options.env ?? { PATH: process.env['PATH'] ?? '' }) },
-    stdio: ['pipe', 'pipe', 'pipe'],
-    detached: true,
-  });
+  const env = options.env ?? { PATH: process.env['PATH'] ?? '' };
+  const variables = Object.entries(env).map(([key, value]) => `${key}=${value}`);
+  if ([...argv, ...variables, options.cwd ?? ''].some((text) => text.includes('\0')))
+    throw new Failure('InvalidArgument', `cannot run ${JSON.stringify(argv[0])}: an argument contains a NUL byte`);
+  let child: SpawnedChild;
+  try {
+    child = spawnChild(programPath(argv[0], env['PATH'] ?? ''), argv, variables, options.cwd);
+  } catch (error) {
+    const code = codeOf(error);
+    throw new Failure('FailedPrecondition', `cannot run ${argv[0]}: ${code ?? textOf(error)}`, {
+      cause: error,
+      ...(code === undefined ? {} : { code }),
+      advice: `Check that ${argv[0]} is installed and executable.`,
+    });
+  }
   return await finish(child, argv, options);
 }
 
@@ -53,62 +66,84 @@ export function exitFailure(argv: readonly string[], result: RunResult): Failure
   return new Failure('Unknown', `\`${argv.join(' ')}\` failed: ${result.stderr.trim()}: ${how}`);
 }
 
-function finish(child: ChildProcess, argv: readonly string[], options: RunOptions): Promise<RunResult> {
-  const { promise, resolve, reject } = Promise.withResolvers<RunResult>();
+async function finish(child: SpawnedChild, argv: readonly string[], options: RunOptions): Promise<RunResult> {
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   let outBytes = 0;
   let errBytes = 0;
-  let ended: unknown;
+  let ended: { readonly reason: unknown } | undefined;
   const end = (reason: unknown) => {
     ended ??= { reason };
-    killGroup(child);
+    killGroup(child.pid);
+    for (const stream of streams) stream.destroy(); // Who left the group and holds our pipes is not waited for.
   };
   const onAbort = () => end(options.signal?.reason);
   options.signal?.addEventListener('abort', onAbort, { once: true });
   const timer = setTimeout(() => {
     end(new Failure('DeadlineExceeded', `\`${argv.join(' ')}\` did not end within ${options.timeoutMs} ms and was killed`));
   }, options.timeoutMs);
-  child.stdout?.on('data', (chunk: Buffer) => {
-    outBytes += chunk.length;
-    if (outBytes > (options.maxOutput ?? 64 * 1024 * 1024))
-      end(new Failure('ResourceExhausted', `\`${argv.join(' ')}\` printed more than allowed and was killed`));
-    else stdout.push(chunk);
-  });
-  child.stderr?.on('data', (chunk: Buffer) => {
-    stderr.push(chunk);
-    errBytes += chunk.length;
-    while (stderr.length > 1 && errBytes - (stderr[0]?.length ?? 0) >= STDERR_KEPT) errBytes -= stderr.shift()?.length ?? 0;
-  });
-  child.stdin?.on('error', () => {}); // A child that does not read its input is judged by its exit code.
-  child.stdin?.end(options.stdin ?? '');
-  const settle = () => {
-    clearTimeout(timer);
-    options.signal?.removeEventListener('abort', onAbort);
-  };
-  child.once('error', (error: NodeJS.ErrnoException) => {
-    settle();
-    reject(
-      new Failure('FailedPrecondition', `cannot run ${argv[0]}: ${error.code ?? error.message}`, {
-        cause: error,
-        ...(error.code === undefined ? {} : { code: error.code }),
-        advice: `Check that ${argv[0]} is installed and executable.`,
-      }),
-    );
-  });
-  child.once('close', (code, signal) => {
-    settle();
-    if (ended !== undefined) reject((ended as { reason: unknown }).reason);
-    else resolve({ code, signal, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString('utf8').slice(-STDERR_KEPT) });
-  });
-  return promise;
+  const streams = [
+    reader(child.stdout, (chunk) => {
+      outBytes += chunk.length;
+      if (outBytes > (options.maxOutput ?? 64 * 1024 * 1024))
+        end(new Failure('ResourceExhausted', `\`${argv.join(' ')}\` printed more than allowed and was killed`));
+      else stdout.push(chunk);
+    }),
+    reader(child.stderr, (chunk) => {
+      stderr.push(chunk);
+      errBytes += chunk.length;
+      while (stderr.length > 1 && errBytes - (stderr[0]?.length ?? 0) >= STDERR_KEPT) errBytes -= stderr.shift()?.length ?? 0;
+    }),
+  ];
+  const closed = Promise.all(streams.map(closing));
+  const stdin = new Socket({ fd: child.stdin, readable: false, writable: true });
+  stdin.on('error', () => {}); // A child that does not read its input is judged by its exit code.
+  stdin.end(options.stdin ?? '');
+  await closed;
+  const exit = await waitFor(child.pid); // Only now: until it is waited for, its group's number is nobody else's.
+  stdin.destroy();
+  clearTimeout(timer);
+  options.signal?.removeEventListener('abort', onAbort);
+  if (ended !== undefined) throw ended.reason;
+  const signal = exit.signal === null ? null : signalName(exit.signal);
+  return { code: exit.code, signal, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString('utf8').slice(-STDERR_KEPT) };
 }
 
-/** The child leads its own group (`detached`), so grandchildren that stayed in it die with it. */
-function killGroup(child: ChildProcess): void {
-  if (child.pid === undefined) return;
+/** Closes its descriptor when the stream has ended. */
+function reader(fd: number, onData: (chunk: Buffer) => void): Socket {
+  const stream = new Socket({ fd, readable: true, writable: false });
+  stream.on('data', onData);
+  stream.on('error', () => stream.destroy());
+  return stream;
+}
+
+function closing(stream: Socket): Promise<void> {
+  return new Promise((resolve) => void stream.once('close', () => resolve()));
+}
+
+/** The first executable of that name in PATH; a name with a slash is a path. */
+function programPath(program: string, path: string): string {
+  if (program.includes('/')) return program;
+  for (const dir of path.split(':')) {
+    const candidate = join(dir === '' ? '.' : dir, program);
+    try {
+      accessSync(candidate, constants.X_OK);
+      return candidate;
+    } catch {
+      continue;
+    }
+  }
+  throw new Failure('NotFound', `${program} is not in PATH`, { code: 'ENOENT' });
+}
+
+function signalName(number: number): NodeJS.Signals {
+  const found = Object.entries(system.signals).find(([, value]) => value === number);
+  return (found?.[0] ?? 'SIGKILL') as NodeJS.Signals;
+}
+
+function killGroup(pid: number): void {
   try {
-    process.kill(-child.pid, 'SIGKILL');
+    process.kill(-pid, 'SIGKILL');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
