@@ -101,7 +101,9 @@ export function orThrow(result: number, call: string, on: Path): number {
   throw syscallFailure(call, showPath(on), -result);
 }
 
-function answer(result: number): number {
+/** What koffi answers, the kernel's way. */
+function answer(returned: unknown): number {
+  const result = Number(returned);
   return result >= 0 ? result : -lastErrno();
 }
 
@@ -115,7 +117,7 @@ export function openAt2(dir: number, path: Path, flags: number, mode: number, re
   const how = new BigUint64Array([BigInt(flags | O.CLOEXEC), BigInt(mode), BigInt(resolve)]);
   const name = cPath(path);
   for (let attempt = 0; ; attempt++) {
-    const result = answer(Number(openat2Fn(OPENAT2, dir, name, how, how.byteLength)));
+    const result = answer(openat2Fn(OPENAT2, dir, name, how, how.byteLength));
     if ((result !== E.AGAIN && result !== E.INTR) || attempt === 127) return result;
   }
 }
@@ -188,7 +190,7 @@ function timespecs(accessed: FileTime, modified: FileTime): Uint32Array {
 /** The target's bytes, at most 4,095; a negated errno for what is no symbolic link (EINVAL) or not there. */
 export function readLinkAt(dir: number, path: Path): Buffer | number {
   const target = Buffer.alloc(4096);
-  const length = answer(Number(readlinkatFn(dir, cPath(path), target, target.length)));
+  const length = answer(readlinkatFn(dir, cPath(path), target, target.length));
   return length < 0 ? length : target.subarray(0, length);
 }
 

@@ -43,7 +43,7 @@ export function listXattr(path: Path): string[] | number {
 function grown(call: (buffer: Buffer) => unknown): Buffer | number {
   for (const size of [256, 65536]) {
     const buffer = Buffer.alloc(size);
-    const length = answer(Number(call(buffer)));
+    const length = answer(call(buffer));
     if (length !== E.RANGE) return length < 0 ? length : buffer.subarray(0, length);
   }
   return E.RANGE;
@@ -56,6 +56,7 @@ function entryPath(dir: number, entry: Path): Path {
   return cPath(Buffer.concat([Buffer.from(`/proc/self/fd/${dir}/`), bytes]));
 }
 
-function answer(result: number): number {
+function answer(returned: unknown): number {
+  const result = Number(returned);
   return result >= 0 ? result : -lastErrno();
 }

@@ -47,7 +47,8 @@ function cleaned(name: string): CleanName {
   }
   const path = parts.join('/');
   if (name.startsWith('/')) return split(`/${path}`, path);
-  return split('../'.repeat(above) + path || '.', path);
+  const key = [...Array<string>(above).fill('..'), ...parts].join('/');
+  return split(key === '' ? '.' : key, path);
 }
 
 function split(key: string, path: string): CleanName {

@@ -18,7 +18,7 @@ export class TarSplitWriter implements Disposable {
   readonly #gzip = createGzip({ level: 1, chunkSize: 64 * 1024 });
   readonly #crc = new Crc64();
   #fd: number;
-  #failure: unknown;
+  #failure: Error | undefined;
   #position = 0;
   #segment = Buffer.allocUnsafe(4096);
   #segmentLength = 0;
@@ -28,7 +28,7 @@ export class TarSplitWriter implements Disposable {
   constructor(path: string) {
     this.#fd = openSync(path, 'wx', 0o600);
     this.#gzip.on('data', (bytes: Buffer) => this.#write(bytes));
-    this.#gzip.on('error', (error) => (this.#failure ??= error));
+    this.#gzip.on('error', (error: Error) => (this.#failure ??= error));
   }
 
   /** Bytes of the archive that no file of the tree holds. Copied. */
@@ -117,7 +117,7 @@ export class TarSplitWriter implements Disposable {
     try {
       for (let written = 0; written < bytes.length;) written += writeSync(this.#fd, bytes, written);
     } catch (error) {
-      this.#failure = error;
+      this.#failure = error instanceof Error ? error : new Error(String(error), { cause: error });
     }
   }
 }

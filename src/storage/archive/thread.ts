@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { Failure } from '../../errors/index.ts';
-import { workerUrl } from '../../process/index.ts';
+import { workerUrl } from '../../workers/index.ts';
 import { BlobFeeder } from './feeder.ts';
 import { type FromWorker, type ToWorker, revivedFailure } from './protocol.ts';
 import type { UnpackJob, UnpackedLayer } from './types.ts';

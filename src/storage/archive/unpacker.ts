@@ -51,7 +51,7 @@ export class LayerUnpacker {
   /** Cancels what runs, waits for its end and ends all threads. */
   async close(): Promise<void> {
     this.#closing.abort(new Failure('Canceled', 'the unpacker was closed'));
-    await Promise.allSettled([...this.#running]);
+    await Promise.allSettled(this.#running);
     await Promise.all(
       this.#idle.splice(0).map(async ({ thread, timer }) => {
         clearTimeout(timer);
