@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { REGISTRY } from '../test/harness/node.ts';
-import { type PodInput, containerConfig, podConfig, runPod } from '../test/harness/pods.ts';
+import { imageReference } from '../test/harness/node.ts';
+import { OBEDIENT, type PodInput, containerConfig, podConfig, runPod } from '../test/harness/pods.ts';
 import type { Peer } from './peers.ts';
 import { cpuOf, memoryOf, processesIn } from './processes.ts';
 import type { Samples } from './samples.ts';
 
-export const WORKLOAD_IMAGE = `${REGISTRY}/busybox:latest`;
-export const LAYERED_IMAGE = `${REGISTRY}/layers:latest`;
+export const WORKLOAD_IMAGE = imageReference('busybox');
+export const LAYERED_IMAGE = imageReference('layers');
 
 /** One kind of work; each round of it adds one sample or more to its figures. Times in seconds, memory in bytes. */
 export interface Bench {
@@ -101,12 +101,9 @@ interface Pod {
   readonly containerId: string;
 }
 
-/** A shell that ends at once when told to, as a well-behaved service does. */
-const WORKLOAD = ['sh', '-c', 'trap "exit 0" TERM; sleep 1000000 & wait'];
-
 async function up(peer: Peer, name: string, handler: string): Promise<Pod> {
   const config: PodInput = podConfig(peer.machine, name);
-  return await runPod(peer.client, config, containerConfig('main', WORKLOAD_IMAGE, WORKLOAD), handler);
+  return await runPod(peer.client, config, containerConfig('main', WORKLOAD_IMAGE, OBEDIENT), handler);
 }
 
 async function down({ client }: Peer, { podSandboxId, containerId }: Pod): Promise<void> {

@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { projectRoot } from '../test/harness/tools.ts';
 import { BENCHES, LAYERED_IMAGE, WORKLOAD_IMAGE, pull } from './figures.ts';
-import { startRegistryOn } from './images.ts';
 import { type Peer, startContainerd, startOurs } from './peers.ts';
 import { Samples } from './samples.ts';
 
@@ -27,7 +26,6 @@ async function main(): Promise<void> {
       if (!Object.hasOwn(STARTERS, name)) throw new Error(`no such peer: ${name}; there are ${Object.keys(STARTERS).join(', ')}`);
       const peer = await STARTERS[name as keyof typeof STARTERS]();
       peers.push(peer);
-      await startRegistryOn(peer.machine);
       for (const image of [WORKLOAD_IMAGE, LAYERED_IMAGE]) await pull(peer, image);
     }
     for (const bench of benches) {

@@ -4,9 +4,13 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type CriClient, connectCri } from '../test/harness/client.ts';
+import type { ImageName } from '../test/harness/images.ts';
 import { Machine } from '../test/harness/machine.ts';
 import { NETWORK_FILES, REGISTRY, TestNode } from '../test/harness/node.ts';
+import { startRegistry } from '../test/harness/registry.ts';
 import { unpackedTool } from '../test/harness/tools.ts';
+
+const IMAGES: readonly ImageName[] = ['busybox', 'layers'];
 
 /** One of the daemons that are compared, on a machine of its own. */
 export interface Peer {
@@ -19,8 +23,9 @@ export interface Peer {
 }
 
 export async function startOurs(): Promise<Peer> {
-  const node = new TestNode();
+  const node = new TestNode({ images: IMAGES });
   await node.boot();
+  await node.registry();
   await node.start();
   const { machine, client, daemonPid } = node;
   return { name: 'ours', machine, client, daemonPid, end: () => node.end() };
@@ -34,6 +39,11 @@ export async function startContainerd(): Promise<Peer> {
     mkdirSync(dirname(machine.path(file)), { recursive: true });
     writeFileSync(machine.path(file), text);
   }
+  const registry = await startRegistry({
+    images: ['pause', ...IMAGES],
+    address: REGISTRY,
+    spawn: (argv, stdio, env) => machine.spawn(argv, stdio, env),
+  });
   const logFile = join(machine.dir, 'containerd.log');
   const log = openSync(logFile, 'a');
   const daemon = machine.spawn([unpackedTool('usr/bin/containerd'), '--config', CONFIG_FILE], ['ignore', log, log]);
@@ -46,6 +56,7 @@ export async function startContainerd(): Promise<Peer> {
   const end = async () => {
     client.close();
     await machine.end();
+    await registry.stop();
   };
   return { name: 'containerd', machine, client, daemonPid, end };
 }

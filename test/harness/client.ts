@@ -2,7 +2,7 @@ import { Client, Metadata, type ServiceError, credentials } from '@grpc/grpc-js'
 import { type MessageInput, type Method, services } from '../../src/wire/index.ts';
 
 export interface CallOptions {
-  /** Milliseconds; default two minutes, as the kubelet's. */
+  /** Milliseconds; default half a minute. */
   readonly timeoutMs?: number;
   /** Cancels the call on the client's side. */
   readonly signal?: AbortSignal;
@@ -39,7 +39,7 @@ export function connectCri(socket: string): CriClient {
 function caller(channel: Client, method: AnyMethod) {
   return async (request: never, options: CallOptions = {}): Promise<unknown> => {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    const deadline = Date.now() + (options.timeoutMs ?? 120_000);
+    const deadline = Date.now() + (options.timeoutMs ?? 30_000);
     const call = channel.makeUnaryRequest(
       method.path,
       (message: Buffer) => message,

@@ -9,14 +9,18 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { RunResult } from '../../src/process/index.ts';
 import { type CriClient, connectCri } from './client.ts';
 import { type Subject, leaksSince, traces } from './leaks.ts';
+import type { ImageName } from './images.ts';
 import { Machine } from './machine.ts';
-import { projectRoot } from './tools.ts';
+import { type RunningRegistry, startRegistry } from './registry.ts';
+import { crioProgram } from './tools.ts';
 
 export interface NodeOptions {
   /** More of crio.conf, as a drop-in that is read after the harness' own. */
   readonly config?: string;
   /** No CNI configuration: the network is not ready. */
   readonly withoutNetwork?: boolean;
+  /** Images that the node's registry serves beside `pause`, and that `useNode` pulls before the first test. */
+  readonly images?: readonly ImageName[];
   /** Files to write before the daemon starts, by their path inside. */
   readonly files?: Readonly<Record<string, string>>;
 }
@@ -28,6 +32,7 @@ export class TestNode {
   readonly #options: NodeOptions;
   #daemon: ChildProcess | undefined;
   #client: CriClient | undefined;
+  #registry: RunningRegistry | undefined;
   #before: Set<string> = new Set();
   readonly #ids = new Set<string>();
 
@@ -46,7 +51,7 @@ export class TestNode {
   /** Starts the daemon and waits until it answers on its socket. */
   async start(...args: string[]): Promise<void> {
     const log = openSync(this.#logFile, 'a');
-    const daemon = this.machine.spawn([join(projectRoot, 'bin/crio'), ...args], ['ignore', log, log]);
+    const daemon = this.machine.spawn([crioProgram, ...args], ['ignore', log, log]);
     closeSync(log);
     this.#daemon = daemon;
     const ended = once(daemon, 'exit');
@@ -76,9 +81,18 @@ export class TestNode {
     };
   }
 
+  /** Starts the registry of the test images on the node's loopback address. */
+  async registry(): Promise<void> {
+    this.#registry = await startRegistry({
+      images: ['pause', ...(this.#options.images ?? [])],
+      address: REGISTRY,
+      spawn: (argv, stdio, env) => this.machine.spawn(argv, stdio, env),
+    });
+  }
+
   /** Runs the daemon as `start` does, for starts that must fail: waits for its end. */
   async startAndEnd(...args: string[]): Promise<RunResult> {
-    return await this.machine.exec([join(projectRoot, 'bin/crio'), ...args], { mayFail: true });
+    return await this.machine.exec([crioProgram, ...args], { mayFail: true });
   }
 
   get client(): CriClient {
@@ -124,7 +138,7 @@ export class TestNode {
 
   /** Runs one of our client commands on the node; a non-zero exit is an error unless it may fail. */
   async crio(args: readonly string[], options: { mayFail?: boolean; stdin?: string } = {}): Promise<RunResult> {
-    return await this.machine.exec([join(projectRoot, 'bin/crio'), ...args], options);
+    return await this.machine.exec([crioProgram, ...args], options);
   }
 
   /** The host's path of a file on the node. */
@@ -176,6 +190,7 @@ export class TestNode {
   async end(): Promise<void> {
     this.#client?.close();
     await this.machine.end();
+    await this.#registry?.stop();
   }
 }
 
@@ -187,14 +202,18 @@ export function useNode(options: NodeOptions = {}): TestNode {
   const node = new TestNode(options);
   before(async () => {
     await node.boot();
+    if (options.images !== undefined) await node.registry();
     await node.start();
+    for (const name of options.images ?? []) await node.client.PullImage({ image: { image: imageReference(name) } });
     await node.remember();
   });
-  afterEach(async () => {
+  afterEach(async (t) => {
     const leaks = await node.leaks();
     if (leaks.length === 0) return;
     await node.removePods();
     await node.remember();
+    // A test that failed half-way leaves what it was working on: its own error is the news.
+    if ('passed' in t && !t.passed) return;
     assert.fail(`the test left behind:\n${leaks.map((leak) => `  ${leak}`).join('\n')}`);
   });
   after(async () => await node.end());
@@ -212,6 +231,12 @@ async function answers(socket: string): Promise<boolean> {
 }
 
 export const REGISTRY = '127.0.0.1:5000';
+export const BUSYBOX = imageReference('busybox');
+
+/** What an image of the tests is called on a node. */
+export function imageReference(name: ImageName): string {
+  return `${REGISTRY}/${name}:latest`;
+}
 
 /** What an administrator writes on a Debian node: everything else is CRI-O's default. */
 const NODE_FILES: Record<string, string> = {

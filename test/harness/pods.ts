@@ -1,5 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { type ContainerConfig, NamespaceMode, type MessageInput, type PodSandboxConfig } from '../../src/wire/index.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  type ContainerConfig,
+  ContainerState,
+  type ContainerStatus,
+  NamespaceMode,
+  type MessageInput,
+  type PodSandboxConfig,
+} from '../../src/wire/index.ts';
 import type { CriClient } from './client.ts';
 import type { Machine } from './machine.ts';
 
@@ -32,6 +40,9 @@ export function containerConfig(name: string, image: string, command: readonly s
   };
 }
 
+/** A shell that ends at once with 0 when it is told to, as a well-behaved service does. */
+export const OBEDIENT: readonly string[] = ['sh', '-c', 'trap "exit 0" TERM; sleep 1000000 & wait'];
+
 /** Runs a pod with one container in it. */
 export async function runPod(
   client: CriClient,
@@ -43,4 +54,21 @@ export async function runPod(
   const { containerId } = await client.CreateContainer({ podSandboxId, config: container, sandboxConfig: config });
   await client.StartContainer({ containerId });
   return { podSandboxId, containerId };
+}
+
+/** A container's status. */
+export async function stateOf(client: CriClient, containerId: string): Promise<ContainerStatus> {
+  const { status } = await client.ContainerStatus({ containerId });
+  if (status === undefined) throw new Error(`no status of container ${containerId}`);
+  return status;
+}
+
+/** A container's status once it has exited. CRI has no call that waits, so it is asked again, for half a minute at most. */
+export async function settled(client: CriClient, containerId: string): Promise<ContainerStatus> {
+  for (let tries = 0; tries < 600; tries++) {
+    const status = await stateOf(client, containerId);
+    if (status.state === ContainerState.CONTAINER_EXITED) return status;
+    await delay(50);
+  }
+  throw new Error(`container ${containerId} did not exit within 30 s`);
 }

@@ -17,3 +17,6 @@ export function unpackedTool(path: string): string {
 
 /** PATH for programs of tests: the machine's own first, then what is unpacked. */
 export const toolPath = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin', unpackedTool('usr/bin')].join(':');
+
+/** The program under test: the checkout's, unless an installed one is to be tested. */
+export const crioProgram = process.env['CRIO_TEST_PROGRAM'] ?? join(projectRoot, 'bin/crio');
