@@ -2,11 +2,10 @@ export { Container, type ContainerFacts, type PodOfContainer } from './container
 export type { ContainerContext, ContainerEvent } from './context.ts';
 export { Creations, type Progress } from './creations.ts';
 export { type ExecResult, execSync } from './exec-sync.ts';
-export { takeExit } from './exit.ts';
 export { ExitWatcher } from './exit-watcher.ts';
 export { IdIndex } from './index-by-id.ts';
-export { initIsAlive, monitorIsAlive } from './liveness.ts';
-export { containerName, infraName, podName } from './names.ts';
+export { initIsAlive } from './liveness.ts';
+export { infraName, podName } from './names.ts';
 export { ContainerRegistry } from './registry.ts';
 export { removeContainer } from './remove.ts';
 export {
@@ -20,8 +19,7 @@ export {
   stringMapAnnotation,
 } from './restore.ts';
 export { startContainer } from './start.ts';
-export { type ContainerState, isLive, startedAt } from './state.ts';
-export { type SavedState, decodeStateFile, encodeStateFile } from './state-file.ts';
+export { type ContainerState, startedAt } from './state.ts';
 export { stopContainer } from './stop.ts';
 export type { Creation, CreationContext, CreationSettings, PodForCreation } from './create/context.ts';
 export { createIn } from './create/create.ts';

@@ -12,8 +12,3 @@ export function describeDeadInit(container: Container): string {
   const why = container.init === undefined ? 'container PID not initialized' : 'container process not found';
   return `checking if PID of ${container.id} is running failed: ${why}`;
 }
-
-export function monitorIsAlive(container: Container): boolean {
-  const { monitor } = container;
-  return monitor !== undefined && monitor.startTime !== '' && isAlive(monitor.pid, monitor.startTime);
-}

@@ -174,8 +174,8 @@ function mountsFromSpec(spec: OciSpec): Mount[] {
   const json = annotation(spec, 'Volumes') === undefined ? [] : jsonAnnotation(spec, 'Volumes');
   if (!Array.isArray(json)) return [];
   return json.map((entry: Record<string, unknown>) => ({
-    containerPath: String(entry['container_path'] ?? ''),
-    hostPath: String(entry['host_path'] ?? ''),
+    containerPath: textOr(entry['container_path']),
+    hostPath: textOr(entry['host_path']),
     readonly: entry['readonly'] === true,
     recursiveReadOnly: entry['recursive_read_only'] === true,
     propagation: typeof entry['propagation'] === 'number' ? entry['propagation'] : 0,
@@ -185,6 +185,10 @@ function mountsFromSpec(spec: OciSpec): Mount[] {
     imageSubPath: '',
     image: imageOfVolume(entry['image']),
   }));
+}
+
+function textOr(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }
 
 function imageOfVolume(image: unknown): Mount['image'] {

@@ -80,7 +80,14 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
   const containerCreation: CreationContext = { ...shared, containers, settings: creationSettings(config), creations: new Creations() };
   const pods: PodContext = {
     ...shared,
-    ...{ network, namespaces, runtimes, containers, containerCreation, registry, unpacker, pausePulls: new Flights() },
+    network,
+    namespaces,
+    runtimes,
+    containers,
+    containerCreation,
+    registry,
+    unpacker,
+    pausePulls: new Flights(),
     settings: podSettings(config),
     creations: new Creations(),
     onEvent: () => {},

@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net';
 import { type Config, type LoadedConfig, type Message, loadConfig, serializeConfig, validateConfig } from '../config/index.ts';
-import { Failure, textOf } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import { restoreAll } from '../pods/index.ts';
 import { CriServer, Listener, criHandlers, inspectApi } from '../server/index.ts';
@@ -90,7 +89,7 @@ function criServer(config: Config, node: Node, log: Logger): CriServer {
 /** Maps become objects, so that JSON shows them. */
 function plain(value: unknown): Record<string, unknown> {
   return JSON.parse(
-    JSON.stringify(value, (_, item: unknown) =>
+    JSON.stringify(value, (_, item: unknown): unknown =>
       item instanceof Map ? Object.fromEntries(item) : typeof item === 'bigint' ? Number(item) : item,
     ),
   ) as Record<string, unknown>;
@@ -125,10 +124,4 @@ function report(loaded: LoadedConfig, messages: readonly Message[], log: Logger)
   if (loaded.unhonoured.length === 0) return;
   const keys = loaded.unhonoured.map(({ key, source }) => `${key} (${source})`);
   log.warn(`Set, but without effect in this version yet: ${keys.join(', ')}`);
-}
-
-/** What a failed start prints: text, cause, advice. */
-export function explainStartFailure(error: unknown): string {
-  const advice = error instanceof Failure ? error.advice : undefined;
-  return advice === undefined ? textOf(error) : `${textOf(error)}\n${advice}`;
 }

@@ -1,1 +1,1 @@
-export { explainStartFailure, runDaemon } from './daemon.ts';
+export { runDaemon } from './daemon.ts';

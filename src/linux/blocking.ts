@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { constants } from 'node:os';
 import { Failure } from '../errors/index.ts';
-import { workerUrl } from '../process/index.ts';
+import { workerUrl } from '../workers/index.ts';
 import { interruptThread } from './interrupts.ts';
 import { syscallFailure } from './libc.ts';
 import { type LockMode, tryLockFile } from './locks.ts';

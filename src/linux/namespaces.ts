@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { workerUrl } from '../process/worker.ts';
+import { workerUrl } from '../workers/index.ts';
 import { Failure, type FailureKind } from '../errors/index.ts';
 
 export const NAMESPACE_KINDS = ['ipc', 'net', 'uts'] as const;
@@ -62,7 +62,7 @@ export class NamespaceMaker {
     worker.on('message', (reply: NamespaceReply) => this.#settle(worker, reply.id, reply));
     const lost = (error: Error) => {
       if (this.#worker === worker) this.#worker = undefined;
-      for (const id of [...this.#waiting.keys()]) this.#settle(worker, id, error);
+      for (const id of Array.from(this.#waiting.keys())) this.#settle(worker, id, error);
     };
     worker.on('error', lost);
     worker.on('exit', () => lost(new Failure('Internal', 'the thread that makes namespaces ended while it worked')));

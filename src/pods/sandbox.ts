@@ -112,7 +112,12 @@ export class Sandbox implements PodForCreation {
     const { facts } = this;
     const shared = (kind: NamespaceKind, isHost: boolean) => (isHost ? undefined : facts.pins[kind]);
     return {
-      ...{ id: this.id, name: facts.name, hostname: facts.hostname, annotations: facts.annotations, labels: facts.labels, ips: this.ips },
+      id: this.id,
+      name: facts.name,
+      hostname: facts.hostname,
+      annotations: facts.annotations,
+      labels: facts.labels,
+      ips: this.ips,
       namespaces: {
         network: shared('net', facts.hostNetwork),
         ipc: shared('ipc', facts.namespaceOptions.ipc === NamespaceMode.NODE),
@@ -120,8 +125,13 @@ export class Sandbox implements PodForCreation {
         user: undefined,
       },
       infra: this.infra === undefined ? 'dropped' : initIsAlive(this.infra) ? { pid: this.infra.init?.pid ?? 0 } : 'dead',
-      ...{ hostNetwork: facts.hostNetwork, privileged: facts.privileged, cgroupParent: facts.cgroupParent, idMappings: undefined },
-      ...{ resolvPath: facts.resolvPath, shmPath: facts.shmPath, hostnamePath: facts.hostnamePath },
+      hostNetwork: facts.hostNetwork,
+      privileged: facts.privileged,
+      cgroupParent: facts.cgroupParent,
+      idMappings: undefined,
+      resolvPath: facts.resolvPath,
+      shmPath: facts.shmPath,
+      hostnamePath: facts.hostnamePath,
       containerEnvPath: join(this.stateDirectory, '.containerenv'),
     };
   }

@@ -18,7 +18,9 @@ const handlers: CriHandlers = {
       throw new Failure('NotFound', `could not find container "${containerId}"`, { advice: 'List them with crio ps.' });
     },
     RemoveContainer: async (_, rpc) =>
-      await new Promise((_resolve, reject) => rpc.signal.addEventListener('abort', () => reject(rpc.signal.reason))),
+      await new Promise((_resolve, reject) =>
+        rpc.signal.addEventListener('abort', () => reject(new Failure('Canceled', 'gone', { cause: rpc.signal.reason }))),
+      ),
   },
   ImageService: {},
 };

@@ -121,7 +121,19 @@ async function createProcess(
   );
   const container = new Container(
     {
-      ...{ id, name, pod, runtime, spec, directory, runDirectory, stateDirectory: directory, logPath, tty, stdin, stdinOnce, privileged },
+      id,
+      name,
+      pod,
+      runtime,
+      spec,
+      directory,
+      runDirectory,
+      stateDirectory: directory,
+      logPath,
+      tty,
+      stdin,
+      stdinOnce,
+      privileged,
       metadata: config.metadata ?? { name: '', attempt: 0 },
       labels: config.labels,
       annotations: config.annotations,

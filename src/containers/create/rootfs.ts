@@ -58,7 +58,11 @@ export async function prepareRootfs(
   const runDir = storage.runDirectory;
   const userFiles = await writeUserFiles({ rootFd: root.fd, runDir, accounts, user, userText, env, mounted });
   const volumes = await prepareImageVolumes({
-    ...{ volumes: storage.image.config.volumes, mode: ctx.settings.imageVolumes, rootFd: root.fd, runDir, undo },
+    volumes: storage.image.config.volumes,
+    mode: ctx.settings.imageVolumes,
+    rootFd: root.fd,
+    runDir,
+    undo,
     owner: { uid: user.uid, gid: user.gid },
   });
   const subscriptions = await prepareSubscriptions({ defaultMountsFile: ctx.settings.defaultMountsFile, runDir, owner: undefined });

@@ -1,8 +1,1 @@
-export {
-  type MonitorSettings,
-  type MonitoredCreate,
-  type MonitoredProcess,
-  type ProcessIdentity,
-  createUnderMonitor,
-  monitorArguments,
-} from './conmon.ts';
+export { type MonitorSettings, type MonitoredCreate, type MonitoredProcess, type ProcessIdentity, createUnderMonitor } from './conmon.ts';

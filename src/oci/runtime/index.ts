@@ -1,4 +1,4 @@
-export { parseFeatures, probeFeatures } from './features.ts';
+export { probeFeatures } from './features.ts';
 export { RuntimeTable } from './table.ts';
-export { NO_FEATURES, type RuntimeFeatures, type RuntimeHandler } from './handler.ts';
+export type { RuntimeFeatures, RuntimeHandler } from './handler.ts';
 export { OciRuntime, runtimeEnvironment } from './runtime.ts';

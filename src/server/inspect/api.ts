@@ -11,8 +11,8 @@ export interface InspectSources {
 
 /** The inspect API: HTTP/1 on the CRI socket [C73–C78]. */
 export function inspectApi(sources: InspectSources): {
-  handle(request: IncomingMessage, response: ServerResponse): void;
-  attach(pods: PodContext, containers: ContainerContext): void;
+  readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly attach: (pods: PodContext, containers: ContainerContext) => void;
 } {
   let node: { readonly pods: PodContext; readonly containers: ContainerContext } | undefined;
   const handle = (request: IncomingMessage, response: ServerResponse) => {
