@@ -9,7 +9,7 @@ import { type FileSource, diskFiles } from './files.ts';
 import { type Environment, type GlobalFlags, parseGlobalFlags } from './flags.ts';
 import { type Reading, readToml } from './reader.ts';
 import { type CommandLine, ROWS, type RuntimeHandlerConfig, commandLineTable } from './schema/index.ts';
-import { parseSize } from './schema/size.ts';
+import { parseSize } from './schema/index.ts';
 import { storageDefaults } from './storage-conf.ts';
 
 export interface LoadOptions {

@@ -6,7 +6,7 @@ import { parse, TomlError } from 'smol-toml';
 import { Failure, textOf } from '../errors/index.ts';
 import { fieldsOf, handlerOf } from './config.ts';
 import { nearest } from './nearest.ts';
-import { isTable, tomlTypeOf } from './schema/codec.ts';
+import { isTable, tomlTypeOf } from './schema/index.ts';
 import {
   ROWS,
   type Row,

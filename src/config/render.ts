@@ -4,7 +4,7 @@
  */
 import type { Config } from './config.ts';
 import { defaultConfig, defaultHandler } from './config.ts';
-import { quoted } from './schema/codec.ts';
+import { quoted } from './schema/index.ts';
 import {
   type Row,
   type Rows,

@@ -6,7 +6,7 @@ import type { Environment } from './flags.ts';
 import { type FileSource } from './files.ts';
 import type { NodeDefaults } from './config.ts';
 import { parseToml } from './reader.ts';
-import { isTable } from './schema/codec.ts';
+import { isTable } from './schema/index.ts';
 
 /** Keys that become `overlay.KEY=VALUE`; those of [storage.options.overlay] go before those of [storage.options]. */
 const SCALARS = ['size', 'inodes', 'mount_program', 'mountopt', 'skip_mount_home', 'ignore_chown_errors', 'force_mask', 'use_composefs'];

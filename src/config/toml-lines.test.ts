@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parse, stringify } from 'smol-toml';
-import { isTable } from './schema/codec.ts';
+import { isTable } from './schema/index.ts';
 import { keyLines } from './toml-lines.ts';
 
 const TEXT = `# comment = 1

@@ -48,3 +48,7 @@ export type { NetworkConfig } from './network.ts';
 export type { NriConfig } from './nri.ts';
 export type { MetricsConfig, StatsConfig, TracingConfig } from './observe.ts';
 export type { RuntimeSettings } from './runtime.ts';
+export { DEFAULT_MESSAGE_SIZE } from './api.ts';
+export { isTable, quoted, tomlTypeOf } from './codec.ts';
+export { formatDuration } from './duration.ts';
+export { parseSize } from './size.ts';

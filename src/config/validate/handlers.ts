@@ -2,7 +2,7 @@
 import { Failure, kindOf, textOf } from '../../errors/index.ts';
 import type { RuntimeConfig } from '../config.ts';
 import { DEFAULT_RUNTIME, type RuntimeHandlerConfig } from '../schema/index.ts';
-import { parseSize } from '../schema/size.ts';
+import { parseSize } from '../schema/index.ts';
 import { checkAllowedAnnotations } from './annotations.ts';
 import { type Message, invalid, missing } from './check.ts';
 import { lookPath, notInPath, seccompProblem, statProblem } from './disk.ts';

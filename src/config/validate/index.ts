@@ -51,3 +51,4 @@ function section<T>(name: string, check: () => T): T {
     throw wrap(`validating ${name} config`, error);
   }
 }
+export { type Ulimit, parseSysctls, parseUlimits } from './limits.ts';

@@ -1,6 +1,6 @@
 /** The tables beside [crio.runtime]. */
-import { DEFAULT_MESSAGE_SIZE } from '../schema/api.ts';
-import { formatDuration } from '../schema/duration.ts';
+import { DEFAULT_MESSAGE_SIZE } from '../schema/index.ts';
+import { formatDuration } from '../schema/index.ts';
 import type { ApiConfig, CheckpointRestoreConfig, CrioConfig, ImageConfig, NetworkConfig, StatsConfig } from '../schema/index.ts';
 import { type Message, invalid } from './check.ts';
 import { isDirectory, lookPath, makeDirectory } from './disk.ts';
