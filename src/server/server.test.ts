@@ -49,7 +49,7 @@ async function serving(
         same,
         Buffer.from(bytes),
         { deadline: Date.now() + deadlineMs },
-        (error: ServiceError | null, answer?: Buffer) => (error === null && answer !== undefined ? resolve(answer) : reject(error)),
+        (error: ServiceError | null, answer?: Buffer) => (error === null && answer !== undefined ? resolve(answer) : reject(error ?? new Error('no answer'))),
       );
     });
   try {
