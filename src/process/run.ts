@@ -3,7 +3,7 @@ import { Socket } from 'node:net';
 import { constants as system } from 'node:os';
 import { join } from 'node:path';
 import { Failure, codeOf, textOf } from '../errors/index.ts';
-import { type SpawnedChild, spawnChild, waitFor } from '../linux/spawn.ts';
+import { type SpawnedChild, spawnChild, waitFor } from '../linux/index.ts';
 
 export interface RunOptions {
   readonly cwd?: string;
