@@ -75,7 +75,7 @@ export function bindIdMapped(source: string, target: string, userNamespace: numb
   const tree = answered(syscallFn(OPEN_TREE, 'int', AT.FDCWD, 'const char *', source, 'uint', flags), 'open_tree', source);
   // struct mount_attr: attributes to set, to clear, propagation, user namespace.
   const attributes = new BigUint64Array([MOUNT_ATTR_IDMAP, 0n, BigInt(MS.PRIVATE), BigInt(userNamespace)]);
-  const result = syscallFn(
+  const result: unknown = syscallFn(
     MOUNT_SETATTR,
     'int',
     tree,

@@ -5,6 +5,7 @@ import { closeSync, constants, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { posixLocker } from '../../test/harness/posix-lock.ts';
 import { BlockingCalls, tryLockFile, unlockFile } from './index.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'crio-locks-'));
@@ -28,15 +29,8 @@ test('[J10] shared locks share, exclusive ones exclude, an unlock lets the next 
 test('[J10] another process with a POSIX record lock is waited for, and fs.promises go on meanwhile', async () => {
   const waiters = new BlockingCalls();
   const fd = open('posix');
-  const holder = spawn(
-    'perl',
-    [
-      '-e',
-      'use Fcntl; open(F,"+<",$ARGV[0]); my $l=pack("s s x4 q q l",F_WRLCK,0,0,0,0); fcntl(F,F_SETLKW,$l) or die; $|=1; print "held\n"; <STDIN>',
-      join(dir, 'posix'),
-    ],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
-  );
+  const [program, ...args] = posixLocker(join(dir, 'posix'));
+  const holder = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   await once(holder.stdout, 'data');
   assert.ok(!tryLockFile(fd, 'shared'));
   let taken = false;

@@ -205,8 +205,8 @@ function withNames(record: ImageRecord, names: readonly string[]): ImageRecord {
 }
 
 function takeNames(records: Records, owner: HexId, names: readonly string[]): void {
-  for (const other of [...records.images.values()]) {
-    if (other.id === owner || !other.names.some((name) => names.includes(name))) continue;
+  const losers = records.images.values().filter((image) => image.id !== owner && image.names.some((name) => names.includes(name)));
+  for (const other of losers.toArray()) {
     records.images.set({ ...other, names: other.names.filter((name) => !names.includes(name)) });
   }
 }

@@ -3,43 +3,47 @@ import { join } from 'node:path';
 import { textOf } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import { runOk } from '../process/index.ts';
-import { recoverStaleTempDirectories, TempDirectory } from './locks/temp-directory.ts';
+import { recoverAround, recoverBeside, TempDirectory } from './locks/temp-directory.ts';
 
 const REMOVE_TIMEOUT_MS = 30 * 60_000;
 
 /**
- * Where things are made before anybody may see them, and where they go when nobody shall see them any more: one
- * temp directory of this process in `H/tempdirs` and one in `overlay-layers/tmp`. Two, because the driver home is a
- * mount of its own and nothing can be renamed across. What is left there when we die is deleted by whoever comes.
+ * Where things are made before anybody may see them, and where they go when nobody shall see them any more: a
+ * directory of this process in `H/staging` and one in `overlay-layers/tmp`. Two, because the driver home is a mount
+ * of its own and nothing can be renamed across. Not in `H/tempdirs`, where CRI-O 1.37 stages: podman 5.4
+ * takes that for a damaged layer. What is left there when we die is deleted by whoever comes.
  */
 export class Staging {
-  readonly #parents: { readonly driver: string; readonly records: string };
+  readonly #parents: { readonly driver: string; readonly records: string; readonly foreign: string };
   readonly #log: Logger;
   #driver: TempDirectory | undefined;
   #records: TempDirectory | undefined;
   readonly #removals = new Set<Promise<void>>();
 
   constructor(o: { driverHome: string; graphRoot: string; log: Logger }) {
-    this.#parents = { driver: join(o.driverHome, 'tempdirs'), records: join(o.graphRoot, 'overlay-layers', 'tmp') };
+    this.#parents = {
+      driver: join(o.driverHome, 'staging'),
+      records: join(o.graphRoot, 'overlay-layers', 'tmp'),
+      foreign: join(o.driverHome, 'tempdirs'),
+    };
     this.#log = o.log;
   }
 
   /** For what ends up in, or comes from, the driver home. */
   get driver(): TempDirectory {
-    return (this.#driver ??= TempDirectory.create(this.#parents.driver));
+    return (this.#driver ??= TempDirectory.around(this.#parents.driver));
   }
 
   /** For everything else below the graph root. */
   get records(): TempDirectory {
-    return (this.#records ??= TempDirectory.create(this.#parents.records));
+    return (this.#records ??= TempDirectory.beside(this.#parents.records));
   }
 
   /** Deletes what processes that died left in their temp directories. */
   async recover(): Promise<void> {
-    for (const parent of Object.values(this.#parents)) {
-      const count = await recoverStaleTempDirectories(parent);
-      if (count > 0) this.#log.info(`Removed ${count} stale temporary directories in ${parent}`);
-    }
+    const { driver, records, foreign } = this.#parents;
+    const count = (await recoverAround(driver)) + (await recoverBeside(records)) + (await recoverBeside(foreign));
+    if (count > 0) this.#log.info(`Removed ${count} temporary directories of processes that are gone`);
   }
 
   /** Makes both directories now: a full disk, where things have to be moved away, is too late. */

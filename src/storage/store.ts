@@ -74,7 +74,11 @@ export class Store {
     this.#staging = new Staging({ driverHome: this.driverHome, graphRoot: options.graphRoot, log: options.log });
     this.#reserve = new Reserve(join(options.graphRoot, '.crio-reserve'), options.log);
     this.#ledger = new Ledger({
-      ...{ graphRoot: options.graphRoot, runRoot: options.runRoot, calls: this.#calls, reserve: this.#reserve, log: options.log },
+      graphRoot: options.graphRoot,
+      runRoot: options.runRoot,
+      calls: this.#calls,
+      reserve: this.#reserve,
+      log: options.log,
       hooks: {
         reinitialise: () => this.#driver.initialise(),
         layersLoaded: () => this.#driver.forget(),

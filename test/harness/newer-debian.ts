@@ -1,6 +1,8 @@
 import { existsSync, globSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runOk } from '../../src/process/index.ts';
+import type { Machine } from './machine.ts';
+import { cacheDir, projectRoot } from './tools.ts';
 
 const SUITE = 'trixie';
 /** podman ≥ 4.4 and its friends: Debian 12's are too old to share a live store (docs/reference/cri-o-ondisk.md §8). */
@@ -10,13 +12,11 @@ const BUILD_TIMEOUT_MS = 10 * 60_000;
 /**
  * A root directory of a newer Debian with podman and skopeo, built once a machine into
  * `$CRIO_TEST_CACHE` (default /var/cache/crio-ts-test). Two callers at once build it once: the second waits.
- * The root is shared: never write into it; enter it with an overlay or bind mounts of your own
- * (`enterNewerDebian` in test/node does) in a private mount namespace.
+ * The root is shared: never write into it, enter it by `newerDebianOn`.
  */
 export async function newerDebianRoot(): Promise<string> {
-  const cache = process.env['CRIO_TEST_CACHE'] ?? '/var/cache/crio-ts-test';
-  mkdirSync(cache, { recursive: true });
-  const root = join(cache, `${SUITE}-podman`);
+  mkdirSync(cacheDir, { recursive: true });
+  const root = join(cacheDir, `${SUITE}-podman`);
   if (existsSync(root)) return root;
   const lock = `${root}.lock`;
   const building = `${root}.building`;
@@ -48,4 +48,25 @@ function proxyEnvironment(): Record<string, string> {
     if (value !== undefined) found[name] = value;
   }
   return found;
+}
+
+/**
+ * Makes that root enterable on a machine: an overlay of it, with the machine's /proc, /sys, /dev and
+ * /var/lib/containers, a run directory and this checkout. Answers a function that puts `chroot` before a command.
+ * The store, podman and skopeo must all run in there: the overlay home is a private mount, which a root that only
+ * had the graph root bound in would not see.
+ */
+export async function newerDebianOn(machine: Machine): Promise<(argv: readonly string[]) => string[]> {
+  const lower = await newerDebianRoot();
+  const script = `set -eu
+    lower=$1 checkout=$2 root=/run/newer/root
+    mkdir -p /run/newer/upper /run/newer/work $root
+    mount -t overlay -o "lowerdir=$lower,upperdir=/run/newer/upper,workdir=/run/newer/work" overlay $root
+    for dir in proc sys dev; do mount --rbind /$dir $root/$dir; done
+    mount -t tmpfs tmpfs $root/run
+    mount -t tmpfs tmpfs $root/tmp
+    for dir in /var/lib/containers "$checkout"; do mkdir -p "$root$dir"; mount --bind "$dir" "$root$dir"; done
+    printf '{"default":[{"type":"insecureAcceptAnything"}]}' > $root/etc/containers/policy.json`;
+  await machine.exec(['sh', '-c', script, 'sh', lower, projectRoot]);
+  return (argv) => ['chroot', '/run/newer/root', ...argv];
 }

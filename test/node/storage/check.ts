@@ -62,7 +62,7 @@ function noDebris(known: { layers: Set<string>; images: Set<string>; containers:
   assert.deepEqual(new Set(hexIn(G, 'overlay-images')), known.images);
   assert.deepEqual(new Set(hexIn(G, 'overlay-containers')), known.containers);
   assert.deepEqual(new Set(hexIn(R, 'overlay-containers')), known.containers);
-  for (const directory of [join(G, 'overlay/tempdirs'), join(G, 'overlay-layers/tmp')])
+  for (const directory of [join(G, 'overlay/staging'), join(G, 'overlay/tempdirs'), join(G, 'overlay-layers/tmp')])
     if (existsSync(directory)) assert.deepEqual(readdirSync(directory), [], directory);
   const temporary = ['overlay-layers', 'overlay-images', 'overlay-containers'].flatMap((name) => readdirSync(join(G, name)));
   assert.deepEqual(

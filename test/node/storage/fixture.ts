@@ -38,7 +38,12 @@ export async function makeImage(store: Store, name: string, depth = 1): Promise<
   const id = hexOf(sha256(config));
   if (!isHexId(id)) throw new Error('no id');
   return await store.createImage({
-    ...{ id, names: [name], layer: parent, digest: sha256(manifest), created: '2026-01-02T03:04:05.678Z', metadata: '{}' },
+    id,
+    names: [name],
+    layer: parent,
+    digest: sha256(manifest),
+    created: '2026-01-02T03:04:05.678Z',
+    metadata: '{}',
     bigData: [
       { key: sha256(config), data: config },
       { key: `manifest-${sha256(manifest)}`, data: manifest },

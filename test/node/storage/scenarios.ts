@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { mount, MS, readMountsSync } from '../../../src/linux/index.ts';
+import { posixLocker } from '../../harness/posix-lock.ts';
 import { checkStore } from './check.ts';
 import { G, logged, makeContainer, makeImage, openStore, R } from './fixture.ts';
 
@@ -268,9 +269,8 @@ async function full(): Promise<void> {
 async function contended(): Promise<void> {
   const store = await openStore();
   const image = await makeImage(store, 'example.com/a:1');
-  const script =
-    'use Fcntl; open(F,"+<",$ARGV[0]); my $l=pack("s s x4 q q l",F_WRLCK,0,0,0,0); fcntl(F,F_SETLKW,$l) or die; $|=1; print "held\n"; <STDIN>';
-  const holder = spawn('perl', ['-e', script, join(G, 'overlay-layers/layers.lock')], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const [program, ...args] = posixLocker(join(G, 'overlay-layers/layers.lock'));
+  const holder = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   await once(holder.stdout, 'data');
   let made = false;
   const making = makeContainer(store, image, 'c').then(() => (made = true));
