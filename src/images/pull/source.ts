@@ -6,8 +6,8 @@ import type { OciImageConfig } from '../image.ts';
 import { parseImageConfig } from '../image-config.ts';
 import { type ImageManifest, MAX_DOCUMENT_BYTES, type Manifest, parseManifest } from '../manifest.ts';
 import { type Platform, chooseInstance, isSame } from '../platform.ts';
-import { type ImageReference, familiarReference, formatReference, repositoryOf, tagOrDigest } from '../reference.ts';
-import { type LoadedRegistries, type PullSource, findRegistry, pullSources } from '../registries/index.ts';
+import { type ImageReference, familiarReference, formatReference, tagOrDigest } from '../reference.ts';
+import { type LoadedRegistries, type PullSource, pullSources } from '../registries/index.ts';
 import { RegistryClient, type Sessions, type Transport, checkDigest, loadTrust, readBlob } from '../registry/index.ts';
 import type { AuthFileSource, ImageSettings } from '../settings.ts';
 import { checkImage } from './check-image.ts';
@@ -101,9 +101,8 @@ async function attempt(
   signal: AbortSignal,
 ): Promise<OpenedSource> {
   const { settings, transport, sessions, log, registries } = context;
-  const registry = findRegistry(registries.conf, repositoryOf(source.reference));
-  if (registry?.blocked === true)
-    throw new Failure('PermissionDenied', `registry ${registry.prefix} is blocked in ${registries.path} or ${registries.dirPath}`, {
+  if (source.blockedBy !== undefined)
+    throw new Failure('PermissionDenied', `registry ${source.blockedBy} is blocked in ${registries.path} or ${registries.dirPath}`, {
       code: 'BLOCKED',
     });
   const { domain } = source.reference;

@@ -1,3 +1,4 @@
+import { Failure, wrap } from '../../errors/index.ts';
 import { type ImageReference, formatReference, normaliseReference, repositoryOf } from '../reference.ts';
 import type { Endpoint, RegistriesConf, Registry } from './conf.ts';
 
@@ -5,7 +6,8 @@ import type { Endpoint, RegistriesConf, Registry } from './conf.ts';
 export interface PullSource {
   readonly endpoint: Endpoint;
   readonly reference: ImageReference;
-  readonly isMirror: boolean;
+  /** Prefix of the entry that forbids this place; mirrors of a blocked registry are not blocked by it [I17]. */
+  readonly blockedBy: string | undefined;
 }
 
 /** The `[[registry]]` with the longest prefix that matches a repository, domain or full name [I15]. */
@@ -21,21 +23,33 @@ export function findRegistry(conf: RegistriesConf, name: string): Registry | und
 /** Mirrors that suit the reference in file order, the registry itself last [I16]. Fails where a location makes no valid name. */
 export function pullSources(conf: RegistriesConf, reference: ImageReference): readonly PullSource[] {
   const registry = findRegistry(conf, repositoryOf(reference));
-  if (registry === undefined) return [{ endpoint: { location: reference.domain, insecure: false }, reference, isMirror: false }];
+  if (registry === undefined) return [{ endpoint: { location: reference.domain, insecure: false }, reference, blockedBy: undefined }];
   const byDigest = reference.digest !== undefined;
   const suits = (when: 'all' | 'digest-only' | 'tag-only') => when === 'all' || (when === 'digest-only') === byDigest;
   const mirrors = registry.mirrorByDigestOnly && !byDigest ? [] : registry.mirrors.filter((mirror) => suits(mirror.pullFromMirror));
-  return [
-    ...mirrors.map((endpoint) => ({ endpoint, reference: moved(reference, registry.prefix, endpoint.location), isMirror: true })),
-    { endpoint: registry, reference: moved(reference, registry.prefix, registry.location), isMirror: false },
-  ];
+  const source = (endpoint: Endpoint, ownBlock: string | undefined): PullSource => {
+    const there = moved(reference, registry.prefix, endpoint.location);
+    const entry = findRegistry(conf, repositoryOf(there));
+    return { endpoint, reference: there, blockedBy: ownBlock ?? (entry?.blocked === true ? entry.prefix : undefined) };
+  };
+  return [...mirrors.map((mirror) => source(mirror, undefined)), source(registry, registry.blocked ? registry.prefix : undefined)];
 }
 
 /** The name with its prefix replaced by a location; the same name where a wildcard entry has no location. */
 function moved(reference: ImageReference, prefix: string, location: string): ImageReference {
   if (location === '') return reference;
   const name = formatReference(reference);
-  return normaliseReference(location + name.slice(matchedLength(name, prefix)));
+  const text = location + name.slice(matchedLength(name, prefix));
+  try {
+    const rewritten = normaliseReference(text);
+    // A location without a host would otherwise become a name in the Docker Hub.
+    if (formatReference(rewritten) === text) return rewritten;
+  } catch (error) {
+    throw wrap('rewriting reference', error);
+  }
+  throw new Failure('InvalidArgument', 'rewriting reference: repository name must be canonical', {
+    advice: `Let location = "${location}" in registries.conf begin with a host and fit the names below prefix = "${prefix}".`,
+  });
 }
 
 /** How much of a name a prefix covers, −1 where it does not: it must end at `/`, `:`, `@` or the name's end. */

@@ -120,6 +120,31 @@ pull-from-mirror = "tag-only"`);
     assert.equal(pullSources(read, normaliseReference(`x.io/a@sha256:${HEX}`)).length, 2);
   });
 
+  it('[I17] forbids a blocked registry, not its mirrors', () => {
+    const read = conf(`[[registry]]
+prefix = "x.io"
+location = "y.io"
+blocked = true
+[[registry.mirror]]
+location = "m.io"
+[[registry.mirror]]
+location = "bad.io"
+[[registry]]
+location = "bad.io"
+blocked = true`);
+    assert.deepEqual(
+      pullSources(read, normaliseReference('x.io/app')).map(({ blockedBy }) => blockedBy),
+      [undefined, 'bad.io', 'x.io'],
+    );
+  });
+
+  it('never lets a location without a host lead into the Docker Hub', () => {
+    for (const location of ['mirror', 'Upper.io', 'x.io/a..b']) {
+      const read = conf(`[[registry]]\nprefix = "x.io/app"\nlocation = "${location}"`);
+      assert.throws(() => pullSources(read, normaliseReference('x.io/app:1')), /rewriting reference: /);
+    }
+  });
+
   it('[I15] keeps the name of a wildcard entry that has no location', () => {
     const read = conf('[[registry]]\nprefix = "*.x.io"\ninsecure = true\n[[registry.mirror]]\nlocation = "m.io/all"');
     const sources = pullSources(read, normaliseReference('a.x.io/app'));
