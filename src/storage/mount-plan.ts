@@ -71,7 +71,7 @@ export function planMount(inputs: MountInputs): MountPlan {
   const parameters = rest.map(keyAndValue);
   if (label !== '') parameters.push(['context', label]);
   const plan = { target: `${layerDirectory}/merged`, flags, lowers, upper, parameters };
-  return { ...plan, data: dataString(plan, label) };
+  return { ...plan, data: dataString(plan) };
 }
 
 /** A mount's own list replaces the default one, from which only `metacopy=on` is carried over; that only where it works [J34]. */
@@ -95,13 +95,15 @@ function keyAndValue(word: string): readonly [string, string | undefined] {
   return equals < 0 ? [word, undefined] : [word.slice(0, equals), word.slice(equals + 1)];
 }
 
-function dataString(plan: Omit<MountPlan, 'data'>, label: string): string | undefined {
+/** The data string of mount(2); undefined if it would be longer than a page, or a path has a separator in it. */
+export function dataString(plan: Omit<MountPlan, 'data'>): string | undefined {
   const paths = [...plan.lowers, ...(plan.upper === undefined ? [] : [plan.upper.upperdir, plan.upper.workdir])];
   if (paths.some((path) => /[:,\\]/.test(path))) return undefined;
   const parts = [`lowerdir=${plan.lowers.join(':')}`];
   if (plan.upper !== undefined) parts.push(`upperdir=${plan.upper.upperdir}`, `workdir=${plan.upper.workdir}`);
   for (const [key, value] of plan.parameters) {
-    if (key === 'context' && value === label) parts.push(`context="${label}"`);
+    // The label has commas in it.
+    if (key === 'context') parts.push(`context="${value ?? ''}"`);
     else parts.push(value === undefined ? key : `${key}=${value}`);
   }
   const data = parts.join(',');

@@ -15,10 +15,11 @@ import { chmod, chown, mkdir, readFile, realpath, rename, rm, statfs, symlink, w
 import { join } from 'node:path';
 import { Failure, codeOf, wrap } from '../../errors/index.ts';
 import { type HexId, isHexId } from '../../ids/index.ts';
-import { bindIdMapped, MS, OwnedFd, mount, mountByParameters, readMounts, unmountIfMounted } from '../../linux/index.ts';
+import { bindIdMapped, MS, OwnedFd, mount, readMounts, unmountIfMounted } from '../../linux/index.ts';
 import type { Logger } from '../../log/index.ts';
-import { lowerOf, MAX_DEPTH, type MountPlan, parseLower, planMount } from '../mount-plan.ts';
+import { lowerOf, MAX_DEPTH, parseLower, planMount } from '../mount-plan.ts';
 import { isLinkName, newLinkName } from '../names.ts';
+import { performMount } from './perform.ts';
 import { Probes } from './probes.ts';
 
 export interface DriverOptions {
@@ -227,7 +228,7 @@ export class OverlayDriver {
       label: request.label,
     });
     try {
-      perform(plan);
+      performMount(plan);
     } catch (error) {
       throw wrap(`creating overlay mount to ${target}, mount_data="${plan.data ?? plan.lowers.join(':')}"`, error);
     } finally {
@@ -361,16 +362,6 @@ export class OverlayDriver {
       throw wrap('overlay: failed to make mount private', error);
     }
   }
-}
-
-function perform(plan: MountPlan): void {
-  if (plan.data !== undefined) {
-    mount('overlay', plan.target, 'overlay', plan.flags, plan.data);
-    return;
-  }
-  const parameters: (readonly [string, string | undefined])[] = plan.lowers.map((lower) => ['lowerdir+', lower]);
-  if (plan.upper !== undefined) parameters.push(...Object.entries(plan.upper));
-  mountByParameters('overlay', plan.target, plan.flags, [...parameters, ...plan.parameters]);
 }
 
 /** `diff1`, `diff2`, … beside a layer's `diff`: contents from before it was shifted to other ids. */

@@ -6,6 +6,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { mount, MS, readMountsSync } from '../../../src/linux/index.ts';
+import { mountByDescriptors } from '../../../src/storage/driver/perform.ts';
+import { planMount } from '../../../src/storage/mount-plan.ts';
 import { posixLocker } from '../../harness/posix-lock.ts';
 import { checkStore } from './check.ts';
 import { G, logged, makeContainer, makeImage, openStore, R } from './fixture.ts';
@@ -120,6 +122,26 @@ async function deep(): Promise<void> {
   const merged = await store.mountContainer(container.id);
   assert.equal(readdirSync(merged).length, 91);
   writeFileSync(join(merged, 'layer-0'), 'changed');
+  await store.unmountContainer(container.id);
+
+  // As on a kernel that takes no lower directory by itself.
+  const layer = join(G, 'overlay', container.layer);
+  rmSync(join(layer, 'work/work/incompat/volatile'), { recursive: true });
+  const lowers = readFileSync(join(layer, 'lower'), 'utf8')
+    .split(':')
+    .map((lower) => join(G, 'overlay', lower));
+  const plan = {
+    layerDirectory: layer,
+    lowers,
+    defaultOptions: ['nodev'],
+    options: [],
+    volatile: false,
+    metacopySupported: false,
+    label: '',
+  };
+  mountByDescriptors(planMount(plan));
+  assert.equal(readFileSync(join(merged, 'layer-0'), 'utf8'), 'changed');
+  assert.ok(overlays()[0]?.options.includes('nodev'));
   await store.deleteContainer(container.id);
   await store.deleteImage(image.id);
   await store.close();
