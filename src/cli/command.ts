@@ -45,8 +45,8 @@ export interface Command<O extends Options> {
   readonly options: O;
   /** Paragraphs and examples of the help, below its first line. */
   readonly details?: string;
-  /** Answers the exit code. */
-  run(call: Call<O>, context: Context): Promise<number>;
+  /** Answers the exit code, or that the help is to be shown. */
+  run(call: Call<O>, context: Context): Promise<number | 'help'>;
 }
 
 /** A command of whatever options. */

@@ -4,7 +4,8 @@ import { type ContainerTarget, type Target, targetsOf } from './select.ts';
 import { services } from '../../wire/index.ts';
 
 export { type CallOptions, CriConnection } from './connection.ts';
-export { socketOption } from './endpoint.ts';
+export { socketOption, socketPath } from './endpoint.ts';
+export { inspectDaemon } from './inspect-api.ts';
 export { pullImage } from './pull.ts';
 export { type ContainerTarget, type PodTarget, type Target, fullName, select, selectContainer } from './select.ts';
 export { waitForExit } from './wait.ts';

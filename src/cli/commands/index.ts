@@ -39,6 +39,26 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     ...program,
+    name: 'status',
+    summary: 'Ask the running daemon for its configuration and containers',
+    load: async () => (await import('./status.ts')).status,
+  },
+  {
+    ...program,
+    name: 'complete',
+    alias: 'completion',
+    summary: 'Print a completion script for a shell',
+    load: async () => (await import('./complete.ts')).complete,
+  },
+  {
+    ...program,
+    name: 'publish',
+    summary: 'Accepts events of shims',
+    hidden: true,
+    load: async () => (await import('./publish.ts')).publish,
+  },
+  {
+    ...program,
     name: 'version',
     summary: 'Print the version and how it was built',
     load: async () => (await import('./version.ts')).version,

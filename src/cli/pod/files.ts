@@ -1,5 +1,5 @@
 /** Directories that `crio run` makes on the node for a pod: emptyDir volumes and what hostPath volumes ask for. */
-import { chmod, chown, mkdir, open, realpath, rm, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, open, readFile, realpath, rm, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { Failure, codeOf, wrap } from '../../errors/index.ts';
 import type { MountSources, Pod, PodContainer, PodVolume } from '../manifest/index.ts';
@@ -101,15 +101,20 @@ export async function removePodFiles(stateDir: string, uid: string): Promise<voi
   try {
     const real = await realpath(directory);
     // Deleting would go on into whatever a container has mounted there and let the host see.
-    const { readMounts } = await import('../../linux/index.ts');
-    const mounted = (await readMounts()).find((mount) => mount.mountPoint.startsWith(`${real}/`));
+    const mounted = (await mountPoints()).find((mountPoint) => mountPoint.startsWith(`${real}/`));
     if (mounted !== undefined) {
-      throw new Failure('FailedPrecondition', `something is still mounted at ${mounted.mountPoint}`, {
-        advice: `Unmount it, then remove ${real}.`,
-      });
+      throw new Failure('FailedPrecondition', `something is still mounted at ${mounted}`, { advice: `Unmount it, then remove ${real}.` });
     }
     await rm(real, { recursive: true, force: true });
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw error;
   }
+}
+
+/** The fifth word of a line of mountinfo, in which blanks and the like stand as octal numbers. */
+async function mountPoints(): Promise<string[]> {
+  const lines = (await readFile('/proc/self/mountinfo', 'utf8')).trimEnd().split('\n');
+  return lines.map((line) =>
+    (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
+  );
 }
