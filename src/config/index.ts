@@ -1,6 +1,6 @@
 export { type Config, type NodeDefaults, type RuntimeConfig, defaultConfig } from './config.ts';
 export { type Environment, type GivenFlag, type GlobalFlags, parseGlobalFlags } from './flags.ts';
-export { type FlagHelp, flagHelp } from './help.ts';
+export { type FlagHelp, flagHelp, listFlags } from './help.ts';
 export type { FileSource } from './files.ts';
 export { type LoadOptions, type LoadedConfig, type UnhonouredKey, loadConfig } from './load.ts';
 export { type LogSettings, logSettings } from './log-settings.ts';
