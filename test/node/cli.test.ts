@@ -228,3 +228,47 @@ test('[A14] help topics', async () => {
   const unknown = await failing('help foo');
   assert.deepEqual([unknown.code, unknown.said], [3, "No help topic for 'foo'\n"]);
 });
+
+test('[A187 A189 A191 A192 A193] crio status asks the daemon', async () => {
+  assert.match(await crio('status'), /^Ask the running daemon/);
+  assert.match(await crio('status config'), /^\s*default_runtime = "runc"$/m);
+  assert.equal(
+    await crio('status --socket /run/crio/crio.sock info'),
+    `cgroup driver: cgroupfs
+storage driver: overlay
+storage graph root: /var/lib/containers/storage
+storage image: 
+default GID mappings (format <container>:<host>:<size>):
+  0:0:4294967295
+default UID mappings (format <container>:<host>:<size>):
+  0:0:4294967295
+`,
+  );
+  await crio('run -d -', manifest('asked', 'command: [sleep, "99"]'));
+  const id = (await crio('ps -q')).trim();
+  const text = await crio(`status containers --id ${id}`);
+  assert.match(text, /^name: k8s_main_asked_shop_.*\npid: [1-9]\d*\n/);
+  assert.match(text, /^labels:\n(?: {2}.*\n)* {2}io\.kubernetes\.container\.name: main\n/m);
+  assert.match(text, /^ips: 10\.85\.\d+\.\d+\n$/m);
+  await crio('rm -f asked');
+  assert.match((await failing(`status s -i ${id}`)).said, new RegExp(`can't find the container with id ${id}`));
+  assert.match((await failing('status cs')).said, /the argument --id cannot be empty/);
+  const absent = await failing('status -s /run/none.sock info');
+  assert.ok(
+    absent.said.includes(
+      'do get request: Get \\"http://%2Frun%2Fnone.sock/info\\": dial unix /run/none.sock: connect: no such file or directory',
+    ),
+    absent.said,
+  );
+});
+
+test('[A213 A214 A215 A217] crio complete and publish', async () => {
+  const bash = await crio('complete');
+  assert.match(bash, /^_cli_bash_autocomplete\(\) \{[^]*\ninspect\n[^]*--log-level[^]*complete -F _cli_bash_autocomplete crio\n$/);
+  await node.machine.exec(['bash', '-n', '-c', bash]);
+  assert.match(await crio('completion zsh'), /_describe[^]*compdef _cli_zsh_autocomplete crio/);
+  assert.match(await crio('complete fish'), /^complete -c crio .*-a 'pull' -d 'Pull images'$/m);
+  const other = await failing('complete tcsh');
+  assert.deepEqual([other.code, /only bash, fish or zsh are supported/.test(other.said)], [1, true]);
+  assert.equal(await crio('publish --topic /tasks/exit --namespace k8s.io'), '');
+});
