@@ -3,12 +3,13 @@ import { join } from 'node:path';
 import { nowNs, toRfc3339 } from '../clock/index.ts';
 import { Failure } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
+import type { IdMapRequest } from './driver/id-map.ts';
 import type { Built, OverlayDriver } from './driver/overlay.ts';
 import { unknownImage } from './images.ts';
 import type { Change, Records } from './ledger.ts';
 import { unmountLayer } from './mounts.ts';
 import type { Staging } from './staging.ts';
-import type { ContainerRecord, LayerRecord, NewContainer } from './types.ts';
+import type { ContainerRecord, LayerRecord, MountRequest, NewContainer } from './types.ts';
 
 export interface ContainerPlaces {
   readonly driver: OverlayDriver;
@@ -120,4 +121,23 @@ function containerRecord(id: HexId, layer: HexId, created: string, wanted: NewCo
       ['Volatile', true],
     ]),
   };
+}
+
+export function unknownContainer(id: string): Failure {
+  return new Failure('NotFound', `locating container "${id}": container not known`);
+}
+
+/** podman's containers carry mount options of their own. */
+export function mountOptionsOf(container: ContainerRecord): string[] {
+  const options = container.flags.get('MountOpts');
+  return Array.isArray(options) ? options.filter((option) => typeof option === 'string') : [];
+}
+
+/** What a mount of a container with an id map needs; undefined for one without. */
+export function idMapOf(container: ContainerRecord, { userNamespace }: MountRequest): IdMapRequest | undefined {
+  if (container.uidmap.length === 0 && container.gidmap.length === 0) return undefined;
+  const root = (map: ContainerRecord['uidmap']) => map.find((range) => range.containerId === 0)?.hostId ?? 0;
+  if (userNamespace === undefined)
+    throw new Failure('InvalidArgument', `container ${container.id} has an id map: mounting it needs a user namespace`);
+  return { userNamespace, rootUid: root(container.uidmap), rootGid: root(container.gidmap) };
 }

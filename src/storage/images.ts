@@ -142,6 +142,15 @@ function unneededLayers(records: Records, image: ImageRecord): HexId[] {
   return unneeded;
 }
 
+/** The layer of an image that can be mounted as it is. */
+export function topLayer(records: Records, id: HexId): HexId {
+  const image = records.images.get(id);
+  if (image === undefined) throw unknownImage(id);
+  if (image.layer === undefined || records.layers.get(image.layer) === undefined)
+    throw new Failure('FailedPrecondition', `image ${id} has no layer that can be mounted`);
+  return image.layer;
+}
+
 /** Bytes as CRI-O reports them: the uncompressed layers and the data items. A layer that is not known counts nothing. */
 export function imageSize(records: Records, image: ImageRecord): bigint {
   let size = 0n;

@@ -1,4 +1,5 @@
 import type { HexId } from '../ids/index.ts';
+import { readMounts, unmountIfMounted } from '../linux/index.ts';
 import type { LayerMount, OverlayDriver } from './driver/overlay.ts';
 import type { Records } from './ledger.ts';
 
@@ -23,4 +24,11 @@ export function unmountLayer(records: Records, driver: OverlayDriver, layer: Hex
   if (known === undefined && !driver.isMounted(layer)) return;
   driver.unmount(layer);
   records.mounts.delete(layer);
+}
+
+/** Mounts of others below directories that are about to be removed (a pod's shm, say) are detached, the deepest first. */
+export async function unmountBelow(directories: readonly string[]): Promise<void> {
+  const mounts = await readMounts();
+  for (const { mountPoint } of mounts.toReversed())
+    if (directories.some((directory) => mountPoint === directory || mountPoint.startsWith(`${directory}/`))) unmountIfMounted(mountPoint);
 }

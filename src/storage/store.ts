@@ -2,11 +2,11 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure, codeOf, wrap } from '../errors/index.ts';
 import { type Digest, type HexId, isHexId, newHexId } from '../ids/index.ts';
-import { BlockingCalls, readMounts, unmountIfMounted } from '../linux/index.ts';
+import { BlockingCalls } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { UndoStack } from '../sync/index.ts';
-import { containerDirectory, createContainer, deleteContainer, idInUse } from './containers.ts';
-import { type IdMapRequest, OverlayDriver } from './driver/overlay.ts';
+import { containerDirectory, createContainer, deleteContainer, idInUse, idMapOf, mountOptionsOf, unknownContainer } from './containers.ts';
+import { OverlayDriver } from './driver/overlay.ts';
 import { collectGarbage } from './garbage.ts';
 import { ImageIndex } from './image-index.ts';
 import {
@@ -17,11 +17,12 @@ import {
   imageDirectory,
   imageSize,
   setImageNames,
+  topLayer,
   unknownImage,
   writeBigData,
 } from './images.ts';
 import { Ledger, type Records } from './ledger.ts';
-import { mountLayer, unmountLayer } from './mounts.ts';
+import { mountLayer, unmountBelow, unmountLayer } from './mounts.ts';
 import { bigDataFileName, layerId } from './names.ts';
 import { Reserve } from './reserve.ts';
 import { stageLayer } from './staged-layer.ts';
@@ -350,38 +351,4 @@ export class Store {
       void this.#removeAll(buryLayer(id, this.graphRoot, this.#driver, this.#staging));
     }
   }
-}
-
-function topLayer(records: Records, id: HexId): HexId {
-  const image = records.images.get(id);
-  if (image === undefined) throw unknownImage(id);
-  if (image.layer === undefined || records.layers.get(image.layer) === undefined)
-    throw new Failure('FailedPrecondition', `image ${id} has no layer that can be mounted`);
-  return image.layer;
-}
-
-/** podman's containers carry mount options of their own. */
-function mountOptionsOf(container: ContainerRecord): string[] {
-  const options = container.flags.get('MountOpts');
-  return Array.isArray(options) ? options.filter((option) => typeof option === 'string') : [];
-}
-
-/** What a mount of a container with an id map needs; undefined for one without. */
-function idMapOf(container: ContainerRecord, { userNamespace }: MountRequest): IdMapRequest | undefined {
-  if (container.uidmap.length === 0 && container.gidmap.length === 0) return undefined;
-  const root = (map: ContainerRecord['uidmap']) => map.find((range) => range.containerId === 0)?.hostId ?? 0;
-  if (userNamespace === undefined)
-    throw new Failure('InvalidArgument', `container ${container.id} has an id map: mounting it needs a user namespace`);
-  return { userNamespace, rootUid: root(container.uidmap), rootGid: root(container.gidmap) };
-}
-
-function unknownContainer(id: string): Failure {
-  return new Failure('NotFound', `locating container "${id}": container not known`);
-}
-
-/** Mounts of others below directories that are about to be removed (a pod's shm, say) are detached, the deepest first. */
-async function unmountBelow(directories: readonly string[]): Promise<void> {
-  const mounts = await readMounts();
-  for (const { mountPoint } of mounts.toReversed())
-    if (directories.some((directory) => mountPoint === directory || mountPoint.startsWith(`${directory}/`))) unmountIfMounted(mountPoint);
 }

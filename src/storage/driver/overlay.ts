@@ -1,24 +1,13 @@
-import {
-  chownSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  unlinkSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, unlinkSync } from 'node:fs';
 import { chmod, chown, mkdir, readFile, realpath, rename, rm, statfs, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure, codeOf, wrap } from '../../errors/index.ts';
 import { type HexId, isHexId } from '../../ids/index.ts';
-import { bindIdMapped, MS, OwnedFd, mount, readMounts, unmountIfMounted } from '../../linux/index.ts';
+import { MS, mount, readMounts, unmountIfMounted } from '../../linux/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { lowerOf, MAX_DEPTH, parseLower, planMount } from '../mount-plan.ts';
 import { isLinkName, newLinkName } from '../names.ts';
+import { type IdMapRequest, mapLowers } from './id-map.ts';
 import { performMount } from './perform.ts';
 import { Probes } from './probes.ts';
 
@@ -56,14 +45,6 @@ export interface LayerMount {
   readonly label: string;
   /** Shifts the lower layers' ids at the mount (§3.4). */
   readonly idMap?: IdMapRequest | undefined;
-}
-
-export interface IdMapRequest {
-  /** Path of a user namespace with the map. */
-  readonly userNamespace: string;
-  /** The host's ids of root inside. */
-  readonly rootUid: number;
-  readonly rootGid: number;
 }
 
 const OVERLAY_MAGIC = 0x794c7630;
@@ -217,7 +198,7 @@ export class OverlayDriver {
     const lowers = this.#lowerPaths(layer);
     // The kernel's mark of an unclean volatile mount; with it in place the next one would be refused [J26].
     rmSync(join(directory, 'work', 'work', 'incompat', 'volatile'), { recursive: true, force: true });
-    const mapped = request.idMap === undefined ? undefined : this.#mapLowers(directory, lowers, request.idMap);
+    const mapped = request.idMap === undefined ? undefined : mapLowers({ home: this.home, directory, lowers, map: request.idMap });
     const plan = planMount({
       layerDirectory: directory,
       lowers: mapped?.lowers ?? lowers,
@@ -294,37 +275,6 @@ export class OverlayDriver {
       paths.push(path, ...olderContents(`${path}/../`));
     }
     return paths;
-  }
-
-  /**
-   * Attaches id-mapped copies of what the lowers lie on (the home for links, a layer's directory for its older
-   * contents) below `mapped/`, and answers the lowers through them. The upper is not mapped: its root changes owner.
-   */
-  #mapLowers(directory: string, lowers: readonly string[], map: IdMapRequest): { lowers: string[]; detach: () => void } {
-    const roots = new Map<string, string>();
-    const detach = () => {
-      for (const path of roots.values()) unmountIfMounted(path);
-      rmSync(join(directory, 'mapped'), { recursive: true, force: true });
-    };
-    using namespace = new OwnedFd(openSync(map.userNamespace, 'r'));
-    try {
-      const inside = lowers.map((lower) => {
-        const root = lower.startsWith(`${this.home}/l/`) ? this.home : directory;
-        let path = roots.get(root);
-        if (path === undefined) {
-          path = join(directory, 'mapped', String(roots.size));
-          mkdirSync(path, { recursive: true, mode: 0o700 });
-          roots.set(root, path);
-          bindIdMapped(root, path, namespace.fd);
-        }
-        return `${path}${lower.slice(root.length)}`;
-      });
-      for (const name of ['', 'diff', 'work', 'merged']) chownSync(join(directory, name), map.rootUid, map.rootGid);
-      return { lowers: inside, detach };
-    } catch (error) {
-      detach();
-      throw error;
-    }
   }
 
   #repairLinks(missing: string): void {

@@ -1,0 +1,52 @@
+import { chownSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { OwnedFd, bindIdMapped, unmountIfMounted } from '../../linux/index.ts';
+
+export interface IdMapRequest {
+  /** Path of a user namespace with the map. */
+  readonly userNamespace: string;
+  /** The host's ids of root inside. */
+  readonly rootUid: number;
+  readonly rootGid: number;
+}
+
+export interface MappedLayer {
+  /** The driver home. */
+  readonly home: string;
+  /** The layer's own. */
+  readonly directory: string;
+  readonly lowers: readonly string[];
+  readonly map: IdMapRequest;
+}
+
+/**
+ * Attaches id-mapped copies of what the lowers lie on (the home for links, a layer's directory for its older
+ * contents) below `mapped/`, and answers the lowers through them. The upper is not mapped: its root changes owner.
+ */
+export function mapLowers(o: MappedLayer): { readonly lowers: string[]; readonly detach: () => void } {
+  const { home, directory, lowers, map } = o;
+  const roots = new Map<string, string>();
+  const detach = () => {
+    for (const path of roots.values()) unmountIfMounted(path);
+    rmSync(join(directory, 'mapped'), { recursive: true, force: true });
+  };
+  using namespace = new OwnedFd(openSync(map.userNamespace, 'r'));
+  try {
+    const inside = lowers.map((lower) => {
+      const root = lower.startsWith(`${home}/l/`) ? home : directory;
+      let path = roots.get(root);
+      if (path === undefined) {
+        path = join(directory, 'mapped', String(roots.size));
+        mkdirSync(path, { recursive: true, mode: 0o700 });
+        roots.set(root, path);
+        bindIdMapped(root, path, namespace.fd);
+      }
+      return `${path}${lower.slice(root.length)}`;
+    });
+    for (const name of ['', 'diff', 'work', 'merged']) chownSync(join(directory, name), map.rootUid, map.rootGid);
+    return { lowers: inside, detach };
+  } catch (error) {
+    detach();
+    throw error;
+  }
+}
