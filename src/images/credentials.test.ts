@@ -16,7 +16,12 @@ import type { AuthFileSource } from './settings.ts';
 
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 const auth = (fields: Partial<RegistryAuth>): RegistryAuth => ({
-  ...{ username: '', password: '', auth: '', serverAddress: '', identityToken: '', registryToken: '' },
+  username: '',
+  password: '',
+  auth: '',
+  serverAddress: '',
+  identityToken: '',
+  registryToken: '',
   ...fields,
 });
 const shown = (credentials: Credentials | undefined) =>
@@ -73,7 +78,7 @@ describe('credentials of a request', () => {
     for (const text of [
       inspect(credentials, { depth: 9, showHidden: true }),
       JSON.stringify(credentials),
-      `${credentials?.password}`,
+      credentials?.password.toString() ?? '',
       fingerprint(credentials),
     ]) {
       assert.ok(!text.includes('canary'), text);

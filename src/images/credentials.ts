@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { inspect } from 'node:util';
-import { Failure, codeOf, textOf, wrap } from '../errors/index.ts';
+import { Failure, codeOf, wrap } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { RegistryAuth } from './image.ts';
 import { type JsonTable, asTable, field, tableField, textField } from './json.ts';
@@ -186,11 +186,4 @@ function normaliseKey(key: string, isOld: boolean): string {
 
 function normaliseRegistry(registry: string): string {
   return registry === 'registry-1.docker.io' || registry === 'docker.io' ? 'index.docker.io' : registry;
-}
-
-/** For messages about credentials: never the secret itself. */
-export function describeCredentials(credentials: Credentials | undefined): string {
-  if (credentials === undefined) return 'no credentials';
-  if (credentials.registryToken !== undefined) return 'a registry token';
-  return credentials.identityToken === undefined ? `user ${textOf(credentials.username)}` : 'an identity token';
 }

@@ -97,7 +97,10 @@ describe('manifests', () => {
 
 describe('the choice of a platform', () => {
   const entry = (architecture: string, fill: string, more: { variant?: string; os?: string; zstd?: boolean } = {}): IndexEntry => ({
-    ...{ mediaType: MEDIA_TYPES.ociManifest, digest: digest(fill), size: 1, urls: [] },
+    mediaType: MEDIA_TYPES.ociManifest,
+    digest: digest(fill),
+    size: 1,
+    urls: [],
     platform: { architecture, os: more.os ?? 'linux', variant: more.variant ?? '' },
     annotations: new Map(more.zstd === true ? [['io.github.containers.compression.zstd', 'true']] : []),
   });

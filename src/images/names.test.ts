@@ -9,16 +9,17 @@ const digest = (fill: string) => `sha256:${fill.repeat(64)}` as Digest;
 
 function record(id: string, names: readonly string[], more: Partial<ImageRecord> = {}): ImageRecord {
   return {
-    ...{
-      id: id.padEnd(64, '0') as HexId,
-      names,
-      namesHistory: names,
-      digest: digest('1'),
-      layer: undefined,
-      mappedLayers: [],
-      metadata: '{}',
-    },
-    ...{ bigDataNames: [], bigDataSizes: new Map(), created: '', flags: new Map() },
+    id: id.padEnd(64, '0') as HexId,
+    names,
+    namesHistory: names,
+    digest: digest('1'),
+    layer: undefined,
+    mappedLayers: [],
+    metadata: '{}',
+    bigDataNames: [],
+    bigDataSizes: new Map(),
+    created: '',
+    flags: new Map(),
     bigDataDigests: new Map([
       [`manifest-${digest('1')}`, digest('1')],
       [`manifest-${digest('2')}`, digest('2')],

@@ -60,7 +60,7 @@ describe('the signature policy', () => {
       }
       return undefined;
     };
-    assert.equal(refusal(REJECT), 'Source image rejected: Running image docker://x.io/a:latest is rejected by policy.');
+    assert.equal(refusal(REJECT), 'Running image docker://x.io/a:latest is rejected by policy.');
     for (const type of ['signedBy', 'signedBaseLayer', 'sigstoreSigned'])
       assert.match(refusal([...ACCEPT, { type, keyPath: '/k' }]) ?? '', /A signature was required/);
   });

@@ -45,6 +45,13 @@ export async function loadPolicy(paths: PolicyPaths, namespace: string | undefin
   });
 }
 
+/** The policy that a container's image is checked against when it is used; undefined where only the defaults would hold [I33]. */
+export async function loadPolicyOfUse(paths: PolicyPaths, namespace: string): Promise<Policy | undefined> {
+  const hasOwn =
+    namespace !== '' && paths.namespaceDir !== '' && (await exists(join(paths.namespaceDir, `${pathElement(namespace)}.json`)));
+  return hasOwn || paths.file !== '' ? await loadPolicy(paths, namespace) : undefined;
+}
+
 /** Fails with InvalidArgument in the reference's words for a malformed policy; unknown keys are errors [I30]. */
 export function parsePolicy(text: string): Policy {
   let value: unknown;
@@ -102,7 +109,7 @@ export function enforcePolicy(policy: Policy, reference: ImageReference): void {
 export const POLICY_REFUSAL = 'POLICY_REFUSAL';
 
 function rejected(why: string): Failure {
-  return new Failure('PermissionDenied', `Source image rejected: ${why}`, {
+  return new Failure('PermissionDenied', why, {
     code: POLICY_REFUSAL,
     advice: 'Look at the scope in policy.json (containers-policy.json(5)) that matches this image.',
   });

@@ -10,9 +10,9 @@ import type { Image, ImageFsUsage, PullMetrics, PullOptions, PullProgress, PullR
 import { byId, byReference } from './names.ts';
 import { takeOneTimeAuth } from './namespaced-auth.ts';
 import { hostPlatform } from './platform.ts';
-import { loadPolicy } from './policy.ts';
+import { type PolicyPaths, enforcePolicy, loadPolicy, loadPolicyOfUse } from './policy.ts';
 import { LayerFetcher, type SourceContext, failureLabel, pullImage } from './pull/index.ts';
-import { type ImageReference, formatReference, tryNormaliseReference } from './reference.ts';
+import { type ImageReference, formatReference, normaliseReference, tryNormaliseReference } from './reference.ts';
 import { type LoadedRegistries, type Resolution, loadRegistries, resolveShortName } from './registries/index.ts';
 import { Sessions, Transport } from './registry/index.ts';
 import { type ImageSettings, goArchitecture } from './settings.ts';
@@ -138,6 +138,34 @@ export class ImageService {
     }
   }
 
+  /**
+   * Checks an image against the policy once more, for the namespace that is going to use it [I33, D127, p25].
+   * `named` is the image as the user wrote it. Fails with `checking signature of …`.
+   */
+  async verifyUse(named: string, namespace: string): Promise<void> {
+    const policy = await loadPolicyOfUse(this.#policyPaths, namespace);
+    if (policy === undefined) return;
+    if (named === '') throw new Failure('Unknown', 'user specified image not specified, cannot verify image signature');
+    let reference: ImageReference;
+    try {
+      reference = normaliseReference(named);
+    } catch (error) {
+      throw asAnswer(wrap(`unable to get userSpecifiedImageRef from user specified image ${JSON.stringify(named)}`, error));
+    }
+    try {
+      enforcePolicy(policy, reference);
+    } catch (error) {
+      throw asAnswer(
+        wrap(`checking signature of ${JSON.stringify(formatReference(reference))}: verifying signatures: SignatureValidationFailed`, error),
+      );
+    }
+  }
+
+  get #policyPaths(): PolicyPaths {
+    const { signaturePolicy: file, policyFiles: defaults, signaturePolicyDir: namespaceDir } = this.#settings;
+    return { file, defaults, namespaceDir };
+  }
+
   /** Usage of the image records' directory, as the reference reports it [I79]. */
   async fsInfo(): Promise<ImageFsUsage> {
     return await this.#usage.measure();
@@ -151,8 +179,7 @@ export class ImageService {
     signal: AbortSignal,
   ): Promise<HexId> {
     const settings = this.#settings;
-    const { signaturePolicy: file, policyFiles: defaults, signaturePolicyDir: namespaceDir } = settings;
-    const policy = await loadPolicy({ file, defaults, namespaceDir }, namespace);
+    const policy = await loadPolicy(this.#policyPaths, namespace);
     const oneTime = await takeOneTimeAuth(settings.namespacedAuthDir, namespace, text, this.#log);
     try {
       const resolution = await this.#resolution(text);

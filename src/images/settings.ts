@@ -40,6 +40,8 @@ export interface ImageSettings {
   readonly maxDownloads: number;
   /** HTTP_PROXY, HTTPS_PROXY and NO_PROXY, as the daemon's environment has them. */
   readonly proxyEnv: Readonly<Record<string, string | undefined>>;
+  /** Bundles of the machine's root certificates; the first that exists counts. */
+  readonly rootCertificateFiles: readonly string[];
   /** Waits of the network code in milliseconds. */
   readonly timeouts: NetworkTimeouts;
 }
@@ -63,13 +65,22 @@ export interface NetworkTimeouts {
   readonly maxBackoffMs: number;
 }
 
-export const DEFAULT_TIMEOUTS: NetworkTimeouts = {
+const DEFAULT_TIMEOUTS: NetworkTimeouts = {
   connectMs: 30_000,
   headerMs: 120_000,
   idleMs: 60_000,
   backoffMs: 2_000,
   maxBackoffMs: 60_000,
 };
+
+/** Where distributions keep the roots that they trust: Debian, Fedora, openSUSE, Alpine. */
+const ROOT_CERTIFICATES: readonly string[] = [
+  '/etc/ssl/certs/ca-certificates.crt',
+  '/etc/pki/tls/certs/ca-bundle.crt',
+  '/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem',
+  '/etc/ssl/ca-bundle.pem',
+  '/etc/ssl/cert.pem',
+];
 
 export interface HostEnvironment {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -109,6 +120,7 @@ export function defaultImageSettings(host: HostEnvironment): ImageSettings {
     userAgent: `cri-o/${host.version} node/${process.version} os/${process.platform} arch/${goArchitecture(process.arch)}`,
     maxDownloads: 6,
     proxyEnv: host.env,
+    rootCertificateFiles: host.env['SSL_CERT_FILE'] ? [host.env['SSL_CERT_FILE']] : ROOT_CERTIFICATES,
     timeouts: DEFAULT_TIMEOUTS,
   };
 }

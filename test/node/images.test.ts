@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { kindOf, textOf } from '../../src/errors/index.ts';
 import type { ImageReference, PullProgress } from '../../src/images/index.ts';
 import { ImageFixture } from '../harness/image-fixture.ts';
 import { imageStorage, layerOf } from '../harness/images.ts';
+import { runOk } from '../../src/process/index.ts';
 import { inPrivateNetwork } from '../harness/netns.ts';
 import { RegistryStorage } from '../harness/registry-storage.ts';
 import { type RunningRegistry, startRegistry } from '../harness/registry.ts';
+import { toolPath } from '../harness/tools.ts';
 
 inPrivateNetwork(import.meta.filename);
 
@@ -215,6 +218,27 @@ describe('what cannot be pulled', () => {
     await fixture.configure({ policyFiles: [join(fixture.dir, 'policy.json')] });
   });
 
+  it('[I33, D127] what another namespace may not use', async () => {
+    const image = name('app:1.0');
+    fixture.write('policies/strict.json', '{"default":[{"type":"reject"}]}');
+    await fixture.images.verifyUse(image, 'lax');
+    await fixture.images.verifyUse('', 'lax');
+    const refused = `Running image docker://${image} is rejected by policy.`;
+    await assert.rejects(fixture.images.verifyUse(image, 'strict'), {
+      message: `checking signature of "${image}": verifying signatures: SignatureValidationFailed: ${refused}`,
+    });
+    await assert.rejects(fixture.images.verifyUse('', 'strict'), {
+      message: 'user specified image not specified, cannot verify image signature',
+    });
+    await assert.rejects(fixture.images.verifyUse('A', 'strict'), /unable to get userSpecifiedImageRef from user specified image "A": /);
+  });
+
+  it('[I88] anything over another transport', async () => {
+    await fixture.configure({ defaultTransport: '' });
+    assert.equal(await refusal(name('app:1.0')), 'DefaultTransport is not set');
+    await fixture.configure({ defaultTransport: 'docker://' });
+  });
+
   it('[I9] what is no reference', async () => {
     assert.equal(await refusal('docker.io/Upper'), 'cannot parse input: "docker.io/Upper": repository name must be lowercase');
   });
@@ -226,6 +250,27 @@ describe('what cannot be pulled', () => {
     assert.match(await refusal(name('app:1.0')), new RegExp(`registry ${registry.host}/app is blocked in ${where}`));
     await fixture.configure({}, conf);
   });
+});
+
+describe('images that skopeo made', { skip: existsSync('/usr/bin/skopeo') ? false : 'skopeo is not installed' }, () => {
+  for (const [kind, ...options] of [
+    ['oci', '--format', 'oci'],
+    ['v2s2', '--format', 'v2s2'],
+    ['zstd', '--format', 'oci', '--dest-compress-format', 'zstd'],
+  ] as const) {
+    it(`[I43] are pulled: ${kind}`, async () => {
+      storage.putImage('source', 'latest', { layers });
+      const copy = ['copy', '--policy', join(fixture.dir, 'policy.json'), '--src-tls-verify=false', '--dest-tls-verify=false', ...options];
+      const target = name(`skopeo-${kind}`);
+      await runOk(['skopeo', ...copy, `docker://${name('source')}`, `docker://${target}`], {
+        timeoutMs: 60_000,
+        env: { PATH: toolPath, HOME: fixture.dir },
+      });
+      const { imageId } = await fixture.images.pull(target);
+      assert.equal((await fixture.images.find(imageId))?.config.diffIds.length, 2);
+      assert.equal(fixture.layers().length, 2);
+    });
+  }
 });
 
 describe('images of the store', () => {

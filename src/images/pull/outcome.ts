@@ -15,7 +15,8 @@ const NO_ARTIFACTS = 'OCI artifacts are not supported';
 export function pullFailure(stage: Stage, source: string, error: unknown): Failure {
   const code = codeOf(error);
   if (stage === 'policy') {
-    const text = code === POLICY_REFUSAL ? `SignatureValidationFailed: unable to pull image: ${textOf(error)}` : textOf(error);
+    const text =
+      code === POLICY_REFUSAL ? `SignatureValidationFailed: unable to pull image: Source image rejected: ${textOf(error)}` : textOf(error);
     return finished(error, text);
   }
   const told = stage === 'source' ? `initializing source ${source}: ${textOf(error)}` : textOf(error);

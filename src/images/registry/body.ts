@@ -23,16 +23,16 @@ export async function* bodyOf(response: IncomingMessage, idleMs: number, signal:
     Math.max(idleMs / 20, 1),
   );
   try {
-    const chunks: AsyncIterator<Buffer> = response.iterator({ destroyOnReturn: false });
+    const chunks: AsyncIterator<Buffer, undefined> = response.iterator({ destroyOnReturn: false });
     for (;;) {
       waitsSince = performance.now();
-      const { done, value } = await chunks.next();
+      const next = await chunks.next();
       waitedMs += performance.now() - waitsSince;
       waitsSince = undefined;
-      if (done === true) return;
-      bytes += value.length;
+      if (next.done === true) return;
+      bytes += next.value.length;
       if (bytes >= LEAST_BYTES) waitedMs = bytes = 0;
-      yield value;
+      yield next.value;
     }
   } catch (error) {
     signal?.throwIfAborted();

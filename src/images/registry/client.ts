@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Failure, codeOf, kindOf, wrap } from '../../errors/index.ts';
+import { type Failure, codeOf, kindOf, wrap } from '../../errors/index.ts';
 import type { Logger } from '../../log/index.ts';
 import type { Credentials } from '../credentials.ts';
 import { ACCEPTED_MANIFESTS, MAX_DOCUMENT_BYTES } from '../manifest.ts';

@@ -1,7 +1,8 @@
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { createSecureContext, getCACertificates } from 'node:tls';
-import { Failure } from '../../errors/index.ts';
+import { readFile } from 'node:fs/promises';
+import { type SecureContext, createSecureContext } from 'node:tls';
+import { Failure, textOf } from '../../errors/index.ts';
 import type { NetworkTimeouts } from '../settings.ts';
 import { type Trust, withoutClient } from './certificates.ts';
 import { dialFailure } from './dial-failure.ts';
@@ -21,6 +22,8 @@ export interface TransportSettings {
   readonly timeouts: NetworkTimeouts;
   readonly userAgent: string;
   readonly proxyEnv: Readonly<Record<string, string | undefined>>;
+  /** Bundles of the machine's root certificates; the first that exists counts. */
+  readonly rootCertificateFiles: readonly string[];
 }
 
 const MAX_REDIRECTS = 10;
@@ -34,8 +37,8 @@ const MAX_AGENTS = 32;
  */
 export class Transport {
   readonly #settings: TransportSettings;
-  readonly #agents = new Map<string, HttpAgent>();
-  #systemRoots: readonly string[] | undefined;
+  readonly #agents = new Map<string, Promise<HttpAgent>>();
+  #systemRoots: Promise<Buffer | undefined> | undefined;
 
   constructor(settings: TransportSettings) {
     this.#settings = settings;
@@ -61,7 +64,11 @@ export class Transport {
 
   /** Ends idle connections and those in use. */
   close(): void {
-    for (const agent of this.#agents.values()) agent.destroy();
+    for (const agent of this.#agents.values())
+      void agent.then(
+        (made) => made.destroy(),
+        () => {},
+      );
     this.#agents.clear();
   }
 
@@ -75,13 +82,14 @@ export class Transport {
   }
 
   async #send(request: HttpRequest): Promise<{ response: IncomingMessage } | { failure: unknown; wasReused: boolean }> {
+    const isTls = request.url.protocol === 'https:';
+    const agent = await this.#agent(request.trust, isTls);
     request.signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<{ response: IncomingMessage } | { failure: unknown; wasReused: boolean }>();
     const { connectMs, headerMs } = this.#settings.timeouts;
-    const isTls = request.url.protocol === 'https:';
     const sent = (isTls ? httpsRequest : httpRequest)(request.url, {
       method: request.method ?? 'GET',
-      agent: this.#agent(request.trust, isTls),
+      agent,
       headers: {
         'User-Agent': this.#settings.userAgent,
         ...request.headers,
@@ -119,39 +127,63 @@ export class Transport {
     return await promise;
   }
 
-  #agent(trust: Trust, isTls: boolean): HttpAgent {
+  #agent(trust: Trust, isTls: boolean): Promise<HttpAgent> {
     const key = isTls ? `https ${trust.id}` : 'http';
     const known = this.#agents.get(key);
     if (known !== undefined) return known;
-    const options = {
-      keepAlive: true,
-      timeout: IDLE_CONNECTION_MS,
-      scheduling: 'lifo' as const,
-      ...(hasProxy(this.#settings.proxyEnv) ? { proxyEnv: { ...this.#settings.proxyEnv } } : {}),
-    };
-    const agent = isTls ? new HttpsAgent({ ...options, ...this.#tlsOptions(trust) }) : new HttpAgent(options);
+    const agent = this.#makeAgent(trust, isTls);
+    agent.catch(() => this.#agents.delete(key));
     const oldest = this.#agents.keys().next().value;
     if (this.#agents.size >= MAX_AGENTS && oldest !== undefined) this.#agents.delete(oldest);
     this.#agents.set(key, agent);
     return agent;
   }
 
-  #tlsOptions(trust: Trust) {
-    // One context for all connections: parsing the roots takes longer than a handshake.
-    const secureContext = createSecureContext({
-      ca: trust.insecure ? [] : [...this.#roots(), ...trust.ca],
-      cert: trust.client.map((pair) => pair.cert),
-      key: trust.client.map((pair) => pair.key),
-      minVersion: 'TLSv1.2',
-    });
-    return { secureContext, rejectUnauthorized: !trust.insecure };
+  async #makeAgent(trust: Trust, isTls: boolean): Promise<HttpAgent> {
+    const options = {
+      keepAlive: true,
+      timeout: IDLE_CONNECTION_MS,
+      scheduling: 'lifo' as const,
+      ...(hasProxy(this.#settings.proxyEnv) ? { proxyEnv: withoutLoopback(this.#settings.proxyEnv) } : {}),
+    };
+    if (!isTls) return new HttpAgent(options);
+    return new HttpsAgent({ ...options, secureContext: await this.#secureContext(trust), rejectUnauthorized: !trust.insecure });
+  }
+
+  /** One for all connections of a trust: parsing the roots takes longer than a handshake. */
+  async #secureContext(trust: Trust): Promise<SecureContext> {
+    const roots = trust.insecure ? undefined : await this.#roots();
+    try {
+      return createSecureContext({
+        ca: [...(roots === undefined ? [] : [roots]), ...trust.ca],
+        cert: trust.client.map((pair) => pair.cert),
+        key: trust.client.map((pair) => pair.key),
+        minVersion: 'TLSv1.2',
+      });
+    } catch (error) {
+      throw new Failure('FailedPrecondition', `reading TLS certificates: ${textOf(error)}`, {
+        cause: error,
+        advice: 'Look at the files of this registry in certs.d.',
+      });
+    }
   }
 
   /** The machine's roots, as everything else on the node trusts them, not those compiled into Node. */
-  #roots(): readonly string[] {
-    this.#systemRoots ??= getCACertificates('system');
+  #roots(): Promise<Buffer | undefined> {
+    this.#systemRoots ??= firstReadable(this.#settings.rootCertificateFiles);
     return this.#systemRoots;
   }
+}
+
+async function firstReadable(files: readonly string[]): Promise<Buffer | undefined> {
+  for (const file of files) {
+    try {
+      return await readFile(file);
+    } catch {
+      continue; // Each distribution has but one of them.
+    }
+  }
+  return undefined;
 }
 
 function redirected(request: HttpRequest, location: string): HttpRequest {
@@ -169,4 +201,11 @@ function redirected(request: HttpRequest, location: string): HttpRequest {
 
 function hasProxy(env: Readonly<Record<string, string | undefined>>): boolean {
   return ['HTTP_PROXY', 'HTTPS_PROXY', 'http_proxy', 'https_proxy'].some((name) => (env[name] ?? '') !== '');
+}
+
+/** This machine is never reached by way of a proxy, as Go's client has it. */
+function withoutLoopback(env: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> {
+  const said = env['NO_PROXY'] || env['no_proxy'] || '';
+  const both = [said, 'localhost', '127.0.0.1', '[::1]'].filter((entry) => entry !== '').join(',');
+  return { ...env, NO_PROXY: both, no_proxy: both };
 }
