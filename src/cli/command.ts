@@ -20,10 +20,19 @@ export type Values<O extends Options> = {
       : string | undefined;
 };
 
+/** What others may know of a command without loading it. */
+export interface CommandSummary {
+  readonly name: string;
+  readonly alias?: string;
+  readonly summary: string;
+}
+
 /** What a command may use of the world around it. */
 export interface Context {
   readonly terminal: Terminal;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** All commands but the hidden ones. */
+  readonly commands: readonly CommandSummary[];
   /** Flags of the daemon that stood before the subcommand; only `config` looks at them. */
   readonly globalFlags: readonly string[];
   /** Everything that comes on standard input, as text. */

@@ -7,6 +7,7 @@ import { Terminal } from './render/index.ts';
 import { fatalLine, reportFailure } from './report.ts';
 
 type Env = NodeJS.ProcessEnv;
+const VISIBLE = COMMANDS.filter((entry) => entry.hidden !== true);
 
 /** Runs `crio ARGS`; answers the exit code. */
 export async function main(args: readonly string[], env: Env): Promise<number> {
@@ -53,7 +54,7 @@ async function runCommand(
   if (entry === undefined) return await unknownCommand(name, terminal);
   try {
     const command = await entry.load();
-    const context: Context = { terminal, env, globalFlags: globals, readInput };
+    const context: Context = { terminal, env, commands: VISIBLE, globalFlags: globals, readInput };
     const code = await command.execute(args, context);
     if (code !== 'help') return code;
     terminal.out.write(commandHelp(entry, command, terminal.out));
@@ -82,7 +83,7 @@ async function nearestCommand(name: string): Promise<string | undefined> {
   const { nearest } = await import('../config/index.ts');
   return nearest(
     name,
-    COMMANDS.filter((entry) => entry.hidden !== true).map((entry) => entry.name),
+    VISIBLE.map((entry) => entry.name),
   );
 }
 

@@ -1,10 +1,7 @@
 /** The table of subcommands. Each is loaded when it is asked for, so that none pays for the others. */
-import type { AnyCommand } from '../command.ts';
+import type { AnyCommand, CommandSummary } from '../command.ts';
 
-export interface CommandEntry {
-  readonly name: string;
-  readonly alias?: string;
-  readonly summary: string;
+export interface CommandEntry extends CommandSummary {
   readonly group: 'Pods and containers' | 'Images' | 'This program';
   readonly hidden?: boolean;
   load(): Promise<AnyCommand>;
