@@ -197,14 +197,16 @@ export class TestNode {
 /**
  * One node for all tests of a file. After each test nothing may be left of it: pods that it forgot, mounts, namespaces,
  * interfaces, cgroups, processes, records, files. A leak fails the test that made it, and is cleared for the next.
+ * What `prepare` makes is there for all tests.
  */
-export function useNode(options: NodeOptions = {}): TestNode {
+export function useNode(options: NodeOptions = {}, prepare: (node: TestNode) => Promise<unknown> = async () => {}): TestNode {
   const node = new TestNode(options);
   before(async () => {
     await node.boot();
     if (options.images !== undefined) await node.registry();
     await node.start();
     for (const name of options.images ?? []) await node.client.PullImage({ image: { image: imageReference(name) } });
+    await prepare(node);
     await node.remember();
   });
   afterEach(async (t) => {

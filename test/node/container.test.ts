@@ -2,14 +2,13 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ContainerState, MountPropagation, NamespaceMode } from '../../src/wire/index.ts';
+import { ContainerState, MountPropagation, NamespaceMode, SecurityProfile_ProfileType } from '../../src/wire/index.ts';
 import { cgroupsBelow } from '../harness/cgroups.ts';
 import { only, refused } from '../harness/expect.ts';
 import { BUSYBOX, useNode } from '../harness/node.ts';
-import { type ContainerInput, type PodInput, containerConfig, podConfig, runPod, settled, stateOf } from '../harness/pods.ts';
+import { type ContainerInput, OBEDIENT, type PodInput, containerConfig, podConfig, runPod, settled, stateOf } from '../harness/pods.ts';
 
 const node = useNode({ images: ['busybox'] });
-const SLEEP = ['sleep', '1000'];
 
 /** Gives `work` a pod of its own, and removes it afterwards. */
 async function inPod(
@@ -20,7 +19,7 @@ async function inPod(
   const config = podConfig(node.machine, name, more);
   const { podSandboxId } = await node.client.RunPodSandbox({ config });
   await work(podSandboxId, config);
-  await node.client.StopPodSandbox({ podSandboxId }, { timeoutMs: 3000 });
+  await node.client.StopPodSandbox({ podSandboxId });
   await node.client.RemovePodSandbox({ podSandboxId });
 }
 
@@ -73,7 +72,7 @@ test('[D163 D169] death by a signal is 128 and the signal', async () => {
   await inPod('signalled', async (podSandboxId, sandboxConfig) => {
     const { containerId } = await node.client.CreateContainer({
       podSandboxId,
-      config: containerConfig('c', BUSYBOX, SLEEP),
+      config: containerConfig('c', BUSYBOX, OBEDIENT),
       sandboxConfig,
     });
     await node.client.StartContainer({ containerId });
@@ -125,7 +124,7 @@ test('[D139 D141 D147] a container that obeys its stop signal ends at once with 
 
 test('[D141 D142 D143] a container that ignores its stop signal is killed when its time is over', async () => {
   await inPod('ignores', async (podSandboxId, sandboxConfig) => {
-    const config = containerConfig('c', BUSYBOX, SLEEP);
+    const config = containerConfig('c', BUSYBOX, ['sleep', '1000']);
     const { containerId } = await node.client.CreateContainer({ podSandboxId, config, sandboxConfig });
     await node.client.StartContainer({ containerId });
     const began = Date.now();
@@ -147,37 +146,31 @@ test('[D136 D151 D156 D131] unknown container ids', async () => {
   await refused(node.client.StopContainer(), 'NOT_FOUND', 'could not find container "": container ID should not be empty');
 });
 
-test('[D9 D12 D132] a running container is not started again, is found by a prefix, and its pod is no container', async () => {
+test('[D9 D132 p04] a running container is started again without effect, an ended one is not, and a pod is no container', async () => {
   await inPod('twice', async (podSandboxId, sandboxConfig) => {
-    const { containerId } = await node.client.CreateContainer({
-      podSandboxId,
-      config: containerConfig('c', BUSYBOX, SLEEP),
-      sandboxConfig,
-    });
+    const config = containerConfig('c', BUSYBOX, OBEDIENT);
+    const { containerId } = await node.client.CreateContainer({ podSandboxId, config, sandboxConfig });
     await node.client.StartContainer({ containerId });
-    await refused(
-      node.client.StartContainer({ containerId }),
-      'FAILED_PRECONDITION',
-      `container ${containerId} is not in created state: running`,
-    );
-    assert.equal((await stateOf(node.client, containerId.slice(0, 16))).id, containerId);
-    await refused(
-      node.client.ContainerStatus({ containerId: podSandboxId }),
-      'NOT_FOUND',
-      new RegExp(`specified container not found: ${podSandboxId}$`),
-    );
+    const { startedAt } = await stateOf(node.client, containerId.slice(0, 16));
+    await node.client.StartContainer({ containerId });
+    assert.equal((await stateOf(node.client, containerId)).startedAt, startedAt);
+    await node.client.StopContainer({ containerId, timeout: 10n });
+    const again = node.client.StartContainer({ containerId });
+    await refused(again, 'FAILED_PRECONDITION', `container ${containerId} is not in created state: stopped`);
+    const asContainer = node.client.ContainerStatus({ containerId: podSandboxId });
+    await refused(asContainer, 'NOT_FOUND', new RegExp(`^could not find container "${podSandboxId}": .* not found`));
   });
 });
 
 test('[D18 D124] a CreateContainer that is sent again answers the container that is there', async () => {
   await inPod('same', async (podSandboxId, sandboxConfig) => {
-    const request = { podSandboxId, config: containerConfig('c', BUSYBOX, SLEEP), sandboxConfig };
+    const request = { podSandboxId, config: containerConfig('c', BUSYBOX, OBEDIENT), sandboxConfig };
     const { containerId } = await node.client.CreateContainer(request);
     assert.equal((await node.client.CreateContainer(request)).containerId, containerId);
   });
 });
 
-test('[E75 E76 E78] the log has a line for each line, with time, stream and tag, and mode 0640', async () => {
+test('[E75 E76 E78] the log has a line for each line, with time, stream and tag, and others may not read it', async () => {
   const sandboxConfig = podConfig(node.machine, 'logs');
   const command = ['sh', '-c', 'echo one; echo two >&2; printf three'];
   const { podSandboxId, containerId } = await runPod(node.client, sandboxConfig, containerConfig('c', BUSYBOX, command));
@@ -190,7 +183,8 @@ test('[E75 E76 E78] the log has a line for each line, with time, stream and tag,
     lines.map((line) => line.replace(time, '')).toSorted((a, b) => a.localeCompare(b)),
     ['stderr F two', 'stdout F one', 'stdout P three'],
   );
-  assert.equal(statSync(node.path(file)).mode & 0o777, 0o640);
+  // Older conmon makes it 0600.
+  assert.ok([0o640, 0o600].includes(statSync(node.path(file)).mode & 0o777));
   await node.client.RemovePodSandbox({ podSandboxId });
 });
 
@@ -217,7 +211,7 @@ test('[E79] output of a terminal is one stream with its carriage returns', async
 
 test('[D125] a privileged container needs a privileged pod', async () => {
   await inPod('plain', async (podSandboxId, sandboxConfig) => {
-    const config = containerConfig('c', BUSYBOX, SLEEP, security({ privileged: true }));
+    const config = containerConfig('c', BUSYBOX, OBEDIENT, security({ privileged: true }));
     const create = node.client.CreateContainer({ podSandboxId, config, sandboxConfig });
     await refused(create, 'INVALID_ARGUMENT', /no privileged container allowed in sandbox$/);
   });
@@ -265,12 +259,20 @@ test('[F49 F50 G1] a plain container runs under seccomp, with masked and read-on
   const command = [
     'sh',
     '-c',
-    'grep Seccomp: /proc/self/status; wc -c < /proc/kcore; grep -c . /proc/timer_list; grep " /proc/sys " /proc/mounts',
+    'grep Seccomp: /proc/self/status; wc -c < /proc/keys; grep -c . /proc/timer_list; grep " /proc/sys " /proc/mounts',
   ];
-  const { text } = await runToEnd('masked', command, security({ maskedPaths: ['/proc/kcore'], readonlyPaths: ['/proc/sys'] }));
-  const [seccomp, kcore, timers, sys] = text.split('\n');
+  const { text } = await runToEnd(
+    'masked',
+    command,
+    security({
+      seccomp: { profileType: SecurityProfile_ProfileType.RuntimeDefault },
+      maskedPaths: ['/proc/keys'],
+      readonlyPaths: ['/proc/sys'],
+    }),
+  );
+  const [seccomp, keys, timers, sys] = text.split('\n');
   assert.equal(seccomp, 'Seccomp:\t2');
-  assert.deepEqual([kcore?.trim(), timers?.trim()], ['0', '0']);
+  assert.deepEqual([keys?.trim(), timers?.trim()], ['0', '0']);
   assert.match(sys ?? '', /^proc \/proc\/sys proc ro/);
 });
 
@@ -325,11 +327,11 @@ test('[F77 F79 F80] binds: files are seen both ways, read-only ones refuse, miss
 test('[F80] propagation that the source cannot give is refused', async () => {
   await inPod('propagation', async (podSandboxId, sandboxConfig) => {
     const mounts = [{ hostPath: '/var/log', containerPath: '/l', propagation: MountPropagation.PROPAGATION_BIDIRECTIONAL }];
-    const config = containerConfig('c', BUSYBOX, SLEEP, { mounts });
+    const config = containerConfig('c', BUSYBOX, OBEDIENT, { mounts });
     await refused(
       node.client.CreateContainer({ podSandboxId, config, sandboxConfig }),
-      'INVALID_ARGUMENT',
-      /path "\/var\/log" is mounted on "\/var\/log" but it is not a shared mount$/,
+      'FAILED_PRECONDITION',
+      /path "\/var\/log" is mounted on "\/var\/log" but it is not a shared mount/,
     );
   });
 });
@@ -339,7 +341,7 @@ test('[F58 F68] containers of a pod share its network, its host name and its /de
     const start = async (name: string) => {
       const { containerId } = await node.client.CreateContainer({
         podSandboxId,
-        config: containerConfig(name, BUSYBOX, SLEEP),
+        config: containerConfig(name, BUSYBOX, OBEDIENT),
         sandboxConfig,
       });
       await node.client.StartContainer({ containerId });
@@ -362,7 +364,7 @@ test('[D164 D165 D117] containers are listed with their pods, newest first, and 
       (
         await node.client.CreateContainer({
           podSandboxId,
-          config: containerConfig(name, BUSYBOX, SLEEP, { labels: new Map([['n', name]]) }),
+          config: containerConfig(name, BUSYBOX, OBEDIENT, { labels: new Map([['n', name]]) }),
           sandboxConfig,
         })
       ).containerId;
@@ -385,7 +387,7 @@ for (const handler of ['runc', 'crun']) {
   test(`[D37 F29 F37] ${handler}: a container stands in a cgroup below its pod's, with its limits`, async () => {
     const sandboxConfig = podConfig(node.machine, `limits-${handler}`);
     const resources = { cpuShares: 512n, cpuQuota: 50_000n, cpuPeriod: 100_000n, memoryLimitInBytes: 64n * 1024n * 1024n };
-    const config = containerConfig('c', BUSYBOX, SLEEP, {
+    const config = containerConfig('c', BUSYBOX, OBEDIENT, {
       linux: { resources, securityContext: { namespaceOptions: { pid: NamespaceMode.CONTAINER } } },
     });
     const { podSandboxId, containerId } = await runPod(node.client, sandboxConfig, config, handler);
@@ -401,7 +403,7 @@ for (const handler of ['runc', 'crun']) {
     assert.match(of('cpu', 'cpu.cfs_quota_us', 'cpu.max'), /^50000( 100000)?$/);
     const status = await stateOf(node.client, containerId);
     assert.equal(status.resources?.linux?.memoryLimitInBytes, 64n * 1024n * 1024n);
-    await node.client.StopPodSandbox({ podSandboxId }, { timeoutMs: 3000 });
+    await node.client.StopPodSandbox({ podSandboxId });
     await node.client.RemovePodSandbox({ podSandboxId });
   });
 }
@@ -427,8 +429,8 @@ test('[D119 D123 D126 F30] what a create lacks is named', async () => {
     await refused(create({ metadata: { name: 'c' } }), 'INVALID_ARGUMENT', 'config image is nil');
     await refused(create({ image: {} }), 'INVALID_ARGUMENT', /metadata is nil$/);
     await refused(create({ image: { image: BUSYBOX }, metadata: {} }), 'INVALID_ARGUMENT', 'setting container config: name is empty');
-    const tiny = { ...containerConfig('c', BUSYBOX, SLEEP), linux: { resources: { memoryLimitInBytes: 1024n } } };
-    await refused(create(tiny), 'INVALID_ARGUMENT', /set memory limit 1024 too low; should be at least 12582912 bytes$/);
+    const tiny = { ...containerConfig('c', BUSYBOX, OBEDIENT), linux: { resources: { memoryLimitInBytes: 1024n } } };
+    await refused(create(tiny), 'INVALID_ARGUMENT', /set memory limit 1024 too low; should be at least 12582912 bytes/);
   });
 });
 

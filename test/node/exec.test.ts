@@ -1,22 +1,22 @@
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
+import { NamespaceMode } from '../../src/wire/index.ts';
 import { refused } from '../harness/expect.ts';
 import { BUSYBOX, useNode } from '../harness/node.ts';
 import { OBEDIENT, containerConfig, podConfig, runPod } from '../harness/pods.ts';
 
-const node = useNode({ images: ['busybox'] });
 let pod: { podSandboxId: string; containerId: string };
-
-before(async () => {
+const node = useNode({ images: ['busybox'] }, async ({ client, machine }) => {
   const config = containerConfig('c', BUSYBOX, OBEDIENT, {
     envs: [{ key: 'OWN', value: Buffer.from('of the container') }],
     workingDir: '/tmp',
-    linux: { resources: {}, securityContext: { runAsUser: { value: 1000n }, supplementalGroups: [7n] } },
+    linux: {
+      resources: {},
+      securityContext: { namespaceOptions: { pid: NamespaceMode.CONTAINER }, runAsUser: { value: 1000n }, supplementalGroups: [7n] },
+    },
   });
-  pod = await runPod(node.client, podConfig(node.machine, 'exec'), config);
-  await node.remember();
+  pod = await runPod(client, podConfig(machine, 'exec'), config);
 });
-after(async () => await node.removePods());
 
 async function exec(cmd: readonly string[], timeout = 20n): Promise<{ stdout: string; stderr: string; exitCode: number }> {
   const { stdout, stderr, exitCode } = await node.client.ExecSync({ containerId: pod.containerId, cmd, timeout });

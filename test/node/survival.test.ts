@@ -125,7 +125,7 @@ test('[D183] kill -9 in the middle of work: what is listed afterwards works or g
 
 test('the daemon that was killed left no process but the containers and their monitors', async () => {
   const config = podConfig(node.machine, 'only');
-  const { podSandboxId, containerId } = await runPod(node.client, config, containerConfig('c', BUSYBOX, OBEDIENT));
+  const { podSandboxId, containerId } = await runPod(node.client, config, containerConfig('c', BUSYBOX, ['sleep', '1000']));
   const { pid } = await initOf(containerId);
   const daemon = node.daemonPid;
   await node.kill9();
@@ -144,5 +144,5 @@ test('the daemon that was killed left no process but the containers and their mo
     ['conmon', 'the container'],
   );
   await node.start();
-  await node.client.RemovePodSandbox({ podSandboxId });
+  await node.client.RemovePodSandbox({ podSandboxId }, { timeoutMs: 3000 });
 });

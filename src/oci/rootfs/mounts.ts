@@ -188,7 +188,7 @@ export function planPropagation(
     case MountPropagation.HOST_TO_CONTAINER: {
       const found = sourceMount();
       if (!isShared(found, true))
-        throw new Failure('Unknown', `path "${source}" is mounted on "${found.mountPoint}" but it is not a shared or slave mount`, {
+        throw new Failure('FailedPrecondition', `path "${source}" is mounted on "${found.mountPoint}" but it is not a shared or slave mount`, {
           advice: `Make it one: mount --make-rshared ${found.mountPoint}`,
         });
       return { option: 'rslave', rootfs: 'rslave' };
@@ -196,7 +196,7 @@ export function planPropagation(
     case MountPropagation.BIDIRECTIONAL: {
       const found = sourceMount();
       if (!isShared(found, false))
-        throw new Failure('Unknown', `path "${source}" is mounted on "${found.mountPoint}" but it is not a shared mount`, {
+        throw new Failure('FailedPrecondition', `path "${source}" is mounted on "${found.mountPoint}" but it is not a shared mount`, {
           advice: `Make it one: mount --make-rshared ${found.mountPoint}`,
         });
       return { option: 'rshared', rootfs: 'rshared' };

@@ -20,7 +20,7 @@ export class RuntimeTable {
     const runtime = this.#byName.get(name === '' ? this.defaultName : name);
     if (runtime !== undefined) return runtime;
     const known = [...this.#byName.keys()].join(', ');
-    throw new Failure('NotFound', `failed to find runtime handler ${name} from runtime list [${known}]`, {
+    throw new Failure('InvalidArgument', `failed to find runtime handler ${name} from runtime list [${known}]`, {
       advice: `Name one of these handlers in the RuntimeClass, or add [crio.runtime.runtimes.${name}] to crio.conf. A handler whose binary is missing was dropped at start, with a warning in the log.`,
     });
   }

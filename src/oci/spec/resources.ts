@@ -75,7 +75,7 @@ function memoryOf(wanted: LinuxContainerResources, input: ContainerSpecInput): O
   const limit = wanted.memoryLimitInBytes;
   if (limit === 0n) return undefined;
   if (limit < input.minMemory)
-    throw new Failure('Unknown', `set memory limit ${limit} too low; should be at least ${input.minMemory} bytes`, {
+    throw new Failure('InvalidArgument', `set memory limit ${limit} too low; should be at least ${input.minMemory} bytes`, {
       advice: 'Raise the memory limit, or lower container_min_memory of the runtime handler.',
     });
   if (!input.host.swapAccounting) return { limit: int64(limit) };
