@@ -57,6 +57,13 @@ export async function readBody(response: IncomingMessage, max: number, idleMs: n
   return Buffer.concat(chunks);
 }
 
+/** Nobody wants this body: a short one is read, so that its connection can be used again, any other is cut off. */
+export function discard(response: IncomingMessage): void {
+  const length = Number(response.headers['content-length'] ?? Number.NaN);
+  if (length <= 64 * 1024) response.resume();
+  else response.destroy();
+}
+
 function stalled(ms: number): Failure {
   return new Failure('Unavailable', `nothing came for ${ms / 1000} s`, { code: 'STALLED' });
 }

@@ -5,7 +5,7 @@ import type { Logger } from '../../log/index.ts';
 import type { Credentials } from '../credentials.ts';
 import { ACCEPTED_MANIFESTS, MAX_DOCUMENT_BYTES } from '../manifest.ts';
 import { type ImageReference, repositoryOf } from '../reference.ts';
-import { readBody } from './body.ts';
+import { discard, readBody } from './body.ts';
 import type { Trust } from './certificates.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { MAX_ERROR_BODY, refusal } from './responses.ts';
@@ -95,7 +95,7 @@ export class RegistryClient {
       const isIll = status === 502 || status === 503 || status === 504;
       const attempts = status === 429 ? MAX_RATE_LIMITED : isIll && this.#o.retryServerErrors ? MAX_SERVER_ERRORS : 1;
       if (attempt >= attempts) return response;
-      response.resume();
+      discard(response);
       const wait = Math.min(retryAfter(response) ?? delay, this.#o.transport.timeouts.maxBackoffMs);
       this.#o.log.info(`Registry ${this.#host} answered ${status}, asking again in ${wait} ms`);
       await sleep(wait, undefined, signal === undefined ? {} : { signal });
@@ -115,7 +115,7 @@ export class RegistryClient {
     if (asked.length === 0) await this.#ping(signal);
     else session.challenges = asked;
     if (!this.#canAnswerBetter(before === undefined)) return first;
-    first.resume();
+    discard(first);
     for (const challenge of session.challenges ?? []) session.tokens.drop(this.#tokenRequest(challenge, scopes));
     return await this.#send(path, headers, await this.#authorization(scopes, signal), signal);
   }
@@ -132,7 +132,7 @@ export class RegistryClient {
     const response = await this.#send('/v2/', {}, undefined, signal);
     const status = response.statusCode ?? 0;
     if (status !== 200 && status !== 401) throw wrap(`pinging container registry ${this.#host}`, await this.#refusalOf(response, signal));
-    response.resume();
+    discard(response);
     this.#o.session.challenges = status === 200 ? [] : parseChallenges(response.headers['www-authenticate']);
   }
 

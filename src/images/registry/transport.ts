@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { type SecureContext, createSecureContext } from 'node:tls';
 import { Failure, textOf } from '../../errors/index.ts';
 import type { NetworkTimeouts } from '../settings.ts';
+import { discard } from './body.ts';
 import { type Trust, withoutClient } from './certificates.ts';
 import { dialFailure } from './dial-failure.ts';
 
@@ -56,7 +57,7 @@ export class Transport {
       const location = response.headers.location;
       const isRedirect = [301, 302, 303, 307, 308].includes(response.statusCode ?? 0) && location !== undefined;
       if (!isRedirect || (current.method ?? 'GET') !== 'GET') return response;
-      response.resume();
+      discard(response);
       current = redirected(current, location);
     }
     throw new Failure('Unavailable', `Get "${request.url.href}": stopped after ${MAX_REDIRECTS} redirects`, { code: 'REDIRECTS' });
