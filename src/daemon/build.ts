@@ -8,7 +8,7 @@ import {
   Creations,
   ExitWatcher,
 } from '../containers/index.ts';
-import { textOf } from '../errors/index.ts';
+import { Failure, textOf } from '../errors/index.ts';
 import { ImageService } from '../images/index.ts';
 import { NAMESPACE_KINDS, NamespaceMaker } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
@@ -17,7 +17,7 @@ import { readHostFacts } from '../oci/host/index.ts';
 import { type PodContext, SandboxRegistry, pinDirectory } from '../pods/index.ts';
 import type { RuntimeHandler } from '../oci/runtime/index.ts';
 import { type SeccompProfile, type SeccompSettings, loadDefaultSeccomp, loadSeccompProfile } from '../security/index.ts';
-import { LayerUnpacker, Store } from '../storage/index.ts';
+import { LayerUnpacker, Store, parseStorageOptions } from '../storage/index.ts';
 import { Flights } from '../sync/index.ts';
 import { buildRuntimes } from './handlers.ts';
 import {
@@ -46,11 +46,12 @@ export interface Node {
 }
 
 export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Logger): Promise<Node> {
+  refuseImageStore(config);
   await makeDirectories(config);
   const manager = cgroupManagerOf(config);
   const host = readHostFacts();
   const [store, runtimes] = await Promise.all([
-    Store.open({ graphRoot: config.crio.root, runRoot: config.crio.runroot, mountOptions: mountOptions(config), log }),
+    Store.open({ graphRoot: config.crio.root, runRoot: config.crio.runroot, ...parseStorageOptions(config.crio.storageOption), log }),
     buildRuntimes(config.runtime.runtimes, config.runtime.defaultRuntime, manager === 'systemd', log),
   ]);
   const unpacker = new LayerUnpacker({ log, maxWorkers: UNPACK_WORKERS });
@@ -117,13 +118,12 @@ async function makeDirectories(config: Config): Promise<void> {
   for (const path of directories) await mkdir(path, { recursive: true, mode: 0o755 });
 }
 
-/** `mountopt` of storage_option; the other options of storage.conf are for later (docs/parity.md). */
-function mountOptions(config: Config): string[] {
-  const options = config.crio.storageOption.flatMap((option) => {
-    const match = /^(?:overlay2?\.)?mountopt=(.*)$/.exec(option);
-    return match?.[1] === undefined ? [] : match[1].split(',');
+/** An image store apart from the graph root is not built: silently using the graph root would hide the images that are there. */
+function refuseImageStore(config: Config): void {
+  if (config.crio.imagestore === '') return;
+  throw new Failure('Unimplemented', `imagestore "${config.crio.imagestore}" is not supported`, {
+    advice: 'Remove imagestore from crio.conf and storage.conf.',
   });
-  return options.filter((option) => option !== '');
 }
 
 /** Profiles are read once; a handler with a profile of its own has it instead of the global one [K16]. */

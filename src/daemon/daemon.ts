@@ -20,6 +20,8 @@ export async function runDaemon(options: { readonly args: readonly string[]; rea
   const { config, messages } = validateConfig(loaded.config, { onExecution: true, env: options.env });
   report(loaded, messages, log);
   process.umask(0o022);
+  // What bin/crio tunes our own allocator with is nothing for the plugins that inherit our environment.
+  for (const name of Object.keys(process.env)) if (name.startsWith('MALLOC_')) delete process.env[name];
   const stopped = stopSignal(log);
   const daemon = await startDaemon(config, options.env, log);
   await stopped;
@@ -51,6 +53,7 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
     await node.network.start();
     const restored = await restoreAll(node.pods);
     await node.exits.scan();
+    await node.store.collectGarbage();
     log.info(
       `Restored ${restored.sandboxes} pods and ${restored.containers} containers${restored.broken.length === 0 ? '' : `, ${restored.broken.length} records could not be read`}`,
     );
