@@ -171,9 +171,9 @@ export interface FileTime {
   readonly nanoseconds: number;
 }
 
-/** utimensat(2) that never follows a symbolic link at the end. */
+/** utimensat(2) that never follows a symbolic link at the end; an empty path means `dir` itself, which may be O_PATH. */
 export function setTimesAt(dir: number, path: Path, accessed: FileTime, modified: FileTime): number {
-  return answer(utimensatFn(dir, cPath(path), timespecs(accessed, modified), AT.SYMLINK_NOFOLLOW));
+  return answer(utimensatFn(dir, cPath(path), timespecs(accessed, modified), AT.SYMLINK_NOFOLLOW | AT.EMPTY_PATH));
 }
 
 export function setTimesFd(fd: number, accessed: FileTime, modified: FileTime): number {

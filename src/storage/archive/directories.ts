@@ -1,4 +1,19 @@
-import { E, O, OwnedFd, RESOLVE, chmodFd, chownAt, closeFd, mkdirAt, openAt, openAt2, orThrow } from '../../linux/index.ts';
+import {
+  E,
+  type FileTime,
+  O,
+  OwnedFd,
+  RESOLVE,
+  chmodFd,
+  chownAt,
+  closeFd,
+  mkdirAt,
+  openAt,
+  openAt2,
+  orThrow,
+  setTimesAt,
+  setTimesFd,
+} from '../../linux/index.ts';
 import { toPath } from './names.ts';
 
 /** Descriptors kept open: far fewer than a process may have, enough for the directories that a layer works in at a time. */
@@ -38,7 +53,7 @@ export class Directories implements Disposable {
       this.#open.set(path, known);
       return this.#remember(path, known);
     }
-    const fd = openAt2(this.#root.fd, toPath(path), O.RDONLY | O.DIRECTORY, 0, IN_ROOT);
+    const fd = this.#openFresh(path);
     return fd < 0 ? fd : this.add(path, fd);
   }
 
@@ -46,8 +61,41 @@ export class Directories implements Disposable {
   getOrMake(path: string): number {
     const found = this.get(path);
     if (found !== E.NOENT) return found;
+    // From the top, so that each level is one step from an open one: a path of thousands of levels stays cheap.
+    for (let slash = path.indexOf('/'); ; slash = path.indexOf('/', slash + 1)) {
+      const prefix = slash < 0 ? path : path.slice(0, slash);
+      const there = this.get(prefix);
+      const fd = there === E.NOENT ? this.#make(prefix) : there;
+      if (fd < 0 || slash < 0) return fd;
+    }
+  }
+
+  /** Sets the times of whatever the path leads to: a directory, unless a later member took its place. */
+  setTimes(path: string, accessed: FileTime, modified: FileTime): number {
+    const fd = this.get(path);
+    if (fd >= 0) return setTimesFd(fd, accessed, modified);
+    if (fd !== E.NOTDIR) return fd;
+    const other = openAt2(this.#root.fd, toPath(path), O.PATH, 0, IN_ROOT);
+    if (other < 0) return other;
+    const result = setTimesAt(other, '', accessed, modified);
+    closeFd(other);
+    return result;
+  }
+
+  /** A directory below an open one is one step away; a link, and what stands below an unknown one, is the kernel's to resolve. */
+  #openFresh(path: string): number {
     const slash = path.lastIndexOf('/');
-    const parent = this.getOrMake(slash < 0 ? '' : path.slice(0, slash));
+    const parent = slash < 0 ? this.#root.fd : this.#open.get(path.slice(0, slash));
+    if (parent !== undefined) {
+      const fd = openAt(parent, toPath(path.slice(slash + 1)), O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+      if (fd >= 0 || fd === E.NOENT) return fd;
+    }
+    return openAt2(this.#root.fd, toPath(path), O.RDONLY | O.DIRECTORY, 0, IN_ROOT);
+  }
+
+  #make(path: string): number {
+    const slash = path.lastIndexOf('/');
+    const parent = this.get(slash < 0 ? '' : path.slice(0, slash));
     if (parent < 0) return parent;
     const base = toPath(path.slice(slash + 1));
     const made = mkdirAt(parent, base, 0o755);

@@ -14,7 +14,6 @@ import {
   openAt,
   orThrow,
   removeTreeAt,
-  setTimesFd,
   setXattrFd,
   statOrThrow,
   symlinkAt,
@@ -82,8 +81,7 @@ export class TreeWriter implements Disposable {
   /** Directories' times come last, for what is made in them changes them [§4.1 step 11]. */
   finish(): void {
     for (const { path, accessed, modified } of this.#directoryTimes) {
-      const fd = orThrow(this.#directories.get(path), 'open', toText(path));
-      orThrow(setTimesFd(fd, accessed, modified), 'utimes', toText(path));
+      orThrow(this.#directories.setTimes(path, accessed, modified), 'utimes', toText(path));
     }
   }
 
