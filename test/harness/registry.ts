@@ -65,14 +65,14 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
   const exited = once(child, 'exit');
   void exited.then(() => listening.reject(new Error(`the registry ended:\n${log}`)));
   child.once('error', (error) => listening.reject(error));
-  const port = await listening.promise;
+  // Once it listens it has read its configuration.
+  const port = await listening.promise.finally(() => rmSync(dir, { recursive: true, force: true }));
   return {
     host: `127.0.0.1:${port}`,
     log: () => log,
     stop: async () => {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
       await exited;
-      rmSync(dir, { recursive: true, force: true });
     },
   };
 }
