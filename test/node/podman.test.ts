@@ -32,7 +32,11 @@ before(async () => {
     mkdir -p $tree/bin
     cp $busybox $tree/bin/busybox
     for file in $(ldd $busybox | grep -o '/[^ ]*' || true); do mkdir -p $tree$(dirname $file); cp $file $tree$file; done
-    tar -C $tree -cf /run/newer/root/tmp/layer.tar .`;
+    # What is hard to give back byte for byte: a sparse file, names that are no UTF-8 or longer than a header, links, a FIFO.
+    truncate -s 3000000 $tree/sparse; printf data | dd of=$tree/sparse bs=1 seek=1000000 conv=notrunc status=none
+    printf x > "$tree/$(printf 'raw\\377name')"; printf y > "$tree/a <&> q"; long=$(printf '%0200d' 0); printf z > $tree/$long
+    ln $tree/sparse $tree/hard; ln -s /etc/passwd $tree/link; mkfifo $tree/fifo
+    tar -S --format=pax -C $tree -cf /run/newer/root/tmp/layer.tar .`;
   await machine.exec(['sh', '-c', program]);
   const node = process.execPath.startsWith(projectRoot) ? process.execPath : join(projectRoot, 'scripts/node.sh');
   const script = join(import.meta.dirname, 'storage/interop.ts');
