@@ -49,4 +49,4 @@ export { sendUnixDatagram } from './datagram.ts';
 export { bindIdMapped, mountByParameters } from './fs-context.ts';
 export { deleteUdpConntrack } from './conntrack.ts';
 export { removeTreeAt } from './remove.ts';
-export { type SpawnedChild, spawnChild, waitFor } from './spawn.ts';
+export { type ChildExit, type SpawnOptions, type SpawnedChild, spawnChild, tryWait } from './spawn.ts';

@@ -11,50 +11,65 @@ const attrInit = libc.func('int posix_spawnattr_init(void *)');
 const attrFlags = libc.func('int posix_spawnattr_setflags(void *, short)');
 const attrMask = libc.func('int posix_spawnattr_setsigmask(void *, void *)');
 const attrDefault = libc.func('int posix_spawnattr_setsigdefault(void *, void *)');
+const socketpairFn = libc.func('int socketpair(int, int, int, void *)');
+const openFn = libc.func('int open(const char *, int, int)');
+const fcntlFn = libc.func('int fcntl(int, int, int)');
 const waitpidFn = libc.func('int waitpid(int, void *, int)');
 
 const O_CLOEXEC = 0o2000000;
 const SETSIGDEF_SETSIGMASK_SETSID = 0x04 | 0x08 | 0x80;
 const WNOHANG = 1;
+const F_DUPFD_CLOEXEC = 1030;
 /** Larger than glibc's opaque structures: posix_spawn_file_actions_t (80), posix_spawnattr_t (336), sigset_t (128). */
 const OPAQUE = 512;
 const SIGSET = 128;
 
-/** A child's side is gone from this process; these are our ends of its three pipes, owned by the caller. */
+/** A child's side is gone from this process; these are our ends of its streams, owned by the caller. */
 export interface SpawnedChild {
   readonly pid: number;
-  /** To be written. */
-  readonly stdin: number;
+  /** To be written; undefined where the child reads /dev/null. */
+  readonly stdin: number | undefined;
   readonly stdout: number;
   readonly stderr: number;
+  /** Our ends of stream socket pairs; the child's are 3, 4, … */
+  readonly sockets: readonly number[];
+}
+
+export interface SpawnOptions {
+  readonly cwd?: string | undefined;
+  /** Whether the child's input is a pipe of ours; else it is empty. */
+  readonly stdin: boolean;
+  readonly sockets: number;
 }
 
 /**
  * Starts `path` (no search) as the leader of a session of its own, with default signal dispositions and pipes as its
- * three standard streams. glibc's posix_spawn shares the memory until the exec: 0.3 ms of CPU, where the fork of
- * libuv's spawn copies this process' page tables, 3 ms, and faults afterwards. The child must be waited for (`waitFor`).
+ * standard streams. glibc's posix_spawn shares the memory until the exec: 0.3 ms of CPU, where the fork of
+ * libuv's spawn copies this process' page tables, 3 ms, and faults afterwards. The child must be waited for (`tryWait`).
  * Fails with the errno's name as `code`.
  */
-export function spawnChild(path: string, argv: readonly string[], env: readonly string[], cwd: string | undefined): SpawnedChild {
+export function spawnChild(path: string, argv: readonly string[], env: readonly string[], options: SpawnOptions): SpawnedChild {
   const fds: number[] = [];
   const actions = Buffer.alloc(OPAQUE);
   const attributes = Buffer.alloc(OPAQUE);
   actionsInit(actions);
   attrInit(attributes);
   try {
-    const [theirStdin, stdin] = pipe(fds);
+    const [theirStdin, stdin] = options.stdin ? pipe(fds) : [openNull(fds), undefined];
     const [stdout, theirStdout] = pipe(fds);
     const [stderr, theirStderr] = pipe(fds);
-    for (const [from, to] of [theirStdin, theirStdout, theirStderr].entries()) actionsDup2(actions, to, from);
-    if (cwd !== undefined) actionsChdir(actions, cwd);
+    const pairs = Array.from({ length: options.sockets }, () => socketPair(fds));
+    const theirs = [theirStdin, theirStdout, theirStderr, ...pairs.map(([, their]) => their)];
+    for (const [to, from] of theirs.entries()) actionsDup2(actions, from, to);
+    if (options.cwd !== undefined) actionsChdir(actions, options.cwd);
     attrFlags(attributes, SETSIGDEF_SETSIGMASK_SETSID);
     attrMask(attributes, Buffer.alloc(SIGSET));
     attrDefault(attributes, Buffer.alloc(SIGSET, 0xff));
     const pid = Buffer.alloc(4);
     const error = Number(spawnFn(pid, path, actions, attributes, [...argv, null], [...env, null]));
     if (error !== 0) throw syscallFailure('posix_spawn', path, error);
-    for (const fd of [theirStdin, theirStdout, theirStderr]) closeFn(fd);
-    return { pid: pid.readInt32LE(0), stdin, stdout, stderr };
+    for (const fd of theirs) closeFn(fd);
+    return { pid: pid.readInt32LE(0), stdin, stdout, stderr, sockets: pairs.map(([ours]) => ours) };
   } catch (error) {
     for (const fd of fds) closeFn(fd);
     throw error;
@@ -63,19 +78,49 @@ export function spawnChild(path: string, argv: readonly string[], env: readonly 
   }
 }
 
-/** How a child ended: waitpid(2)'s status, once. Waits on a thread of libuv's pool when it has not ended yet. */
-export async function waitFor(pid: number): Promise<{ readonly code: number | null; readonly signal: number | null }> {
+export interface ChildExit {
+  readonly code: number | null;
+  readonly signal: number | null;
+}
+
+/** How a child ended, once: waitpid(2) takes it away. Undefined while it runs; never blocks. */
+export function tryWait(pid: number): ChildExit | undefined {
   const status = Buffer.alloc(4);
-  let waited = Number(waitpidFn(pid, status, WNOHANG));
-  if (waited === 0) {
-    const { promise, resolve, reject } = Promise.withResolvers<number>();
-    waitpidFn.async(pid, status, 0, (error: Error | null, answer: number) => (error === null ? resolve(answer) : reject(error)));
-    waited = await promise;
-  }
+  const waited = Number(waitpidFn(pid, status, WNOHANG));
+  if (waited === 0) return undefined;
   if (waited !== pid) throw lastError('waitpid', String(pid));
   const word = status.readInt32LE(0);
   const signal = word & 0x7f;
   return signal === 0 ? { code: (word >> 8) & 0xff, signal: null } : { code: null, signal };
+}
+
+/** Below these numbers a child's own descriptors are put: one of ours there would be overwritten before its turn. */
+const CHILD_FDS = 16;
+
+function openNull(opened: number[]): number {
+  const fd = Number(openFn('/dev/null', O_CLOEXEC, 0));
+  if (fd < 0) throw lastError('open', '/dev/null');
+  opened.push(fd);
+  return above(fd, opened);
+}
+
+/** [ours, the child's] */
+function socketPair(opened: number[]): readonly [ours: number, theirs: number] {
+  const pair = Buffer.alloc(8);
+  if (Number(socketpairFn(1 /* AF_UNIX */, 1 | O_CLOEXEC /* SOCK_STREAM */, 0, pair)) !== 0) throw lastError('socketpair', 'a child');
+  const [ours, theirs] = [pair.readInt32LE(0), pair.readInt32LE(4)];
+  opened.push(ours, theirs);
+  return [ours, above(theirs, opened)];
+}
+
+/** The same file under a number that no child's descriptor has. */
+function above(fd: number, opened: number[]): number {
+  if (fd >= CHILD_FDS) return fd;
+  const moved = Number(fcntlFn(fd, F_DUPFD_CLOEXEC, CHILD_FDS));
+  if (moved < 0) throw lastError('fcntl', 'F_DUPFD_CLOEXEC');
+  closeFn(fd);
+  opened.splice(opened.indexOf(fd), 1, moved);
+  return moved;
 }
 
 function pipe(opened: number[]): readonly [read: number, write: number] {
@@ -83,5 +128,5 @@ function pipe(opened: number[]): readonly [read: number, write: number] {
   if (Number(pipe2Fn(pair, O_CLOEXEC)) !== 0) throw lastError('pipe2', 'a child');
   const [read, write] = [pair.readInt32LE(0), pair.readInt32LE(4)];
   opened.push(read, write);
-  return [read, write];
+  return [above(read, opened), above(write, opened)];
 }

@@ -1,2 +1,3 @@
-export { type Child, type Exit, type LaunchOptions, launch } from './launch.ts';
+export type { Exit } from './child.ts';
+export { type Child, type LaunchOptions, launch } from './launch.ts';
 export { type RunOptions, type RunResult, exitFailure, run, runOk } from './run.ts';

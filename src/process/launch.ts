@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process';
+import { Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
-import { Failure } from '../errors/index.ts';
+import { type Exit, exitOf, reader, signalGroup, startChild, writer } from './child.ts';
 
 export interface LaunchOptions {
   readonly cwd?: string;
@@ -10,15 +10,10 @@ export interface LaunchOptions {
   readonly stdin?: 'none' | 'pipe';
 }
 
-export interface Exit {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-}
-
 /** A child process that is more than a question and an answer: it leads its own process group. */
 export interface Child {
   readonly pid: number;
-  readonly stdin: Writable | null;
+  readonly stdin: Writable | undefined;
   readonly stdout: Readable;
   readonly stderr: Readable;
   readonly pipes: readonly Duplex[];
@@ -29,43 +24,17 @@ export interface Child {
 }
 
 /** Starts a child; fails with FailedPrecondition when the program cannot be started. */
-export async function launch(argv: readonly [string, ...string[]], options: LaunchOptions): Promise<Child> {
-  const [program, ...args] = argv;
-  const stdin = options.stdin === 'pipe' ? 'pipe' : 'ignore';
-  const extra = Array.from({ length: options.pipes ?? 0 }, () => 'pipe' as const);
-  const child = spawn(program, args, {
-    cwd: options.cwd,
-    env: { ...options.env },
-    stdio: [stdin, 'pipe', 'pipe', ...extra],
-    detached: true,
-  });
-  const started = Promise.withResolvers<void>();
-  const exited = Promise.withResolvers<Exit>();
-  child.once('spawn', () => started.resolve());
-  child.once('error', (error: NodeJS.ErrnoException) => {
-    started.reject(
-      new Failure('FailedPrecondition', `cannot run ${program}: ${error.code ?? error.message}`, {
-        cause: error,
-        ...(error.code === undefined ? {} : { code: error.code }),
-        advice: `Check that ${program} is installed and executable.`,
-      }),
-    );
-  });
-  child.once('exit', (code, signal) => exited.resolve({ code, signal }));
-  const pipes = child.stdio.slice(3) as Duplex[]; // Node makes each 'pipe' beyond stderr a socket pair, ours a Duplex.
+export function launch(argv: readonly [string, ...string[]], options: LaunchOptions): Child {
+  const child = startChild(argv, options.env, { cwd: options.cwd, stdin: options.stdin === 'pipe', sockets: options.pipes ?? 0 });
+  const pipes = child.sockets.map((fd) => new Socket({ fd }));
   for (const pipe of pipes) pipe.on('error', () => {}); // A peer that has gone shows as end of stream.
-  await started.promise;
-  const { pid, stdout, stderr } = child;
-  if (pid === undefined || stdout === null || stderr === null) throw new Failure('Internal', `${program} started without a pid or pipes`);
-  return { pid, stdin: child.stdin, stdout, stderr, pipes, exited: exited.promise, kill: (signal) => signalGroup(pid, signal) };
-}
-
-function signalGroup(pid: number, signal: NodeJS.Signals): boolean {
-  try {
-    process.kill(-pid, signal);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
-    throw error;
-  }
+  return {
+    pid: child.pid,
+    stdin: writer(child.stdin),
+    stdout: reader(child.stdout),
+    stderr: reader(child.stderr),
+    pipes,
+    exited: exitOf(child.pid),
+    kill: (signal) => signalGroup(child.pid, signal),
+  };
 }

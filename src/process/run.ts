@@ -1,9 +1,7 @@
-import { accessSync, constants } from 'node:fs';
-import { Socket } from 'node:net';
-import { constants as system } from 'node:os';
-import { join } from 'node:path';
-import { Failure, codeOf, textOf } from '../errors/index.ts';
-import { type SpawnedChild, spawnChild, waitFor } from '../linux/index.ts';
+import type { Socket } from 'node:net';
+import { Failure } from '../errors/index.ts';
+import type { SpawnedChild } from '../linux/index.ts';
+import { exitOf, reader, signalGroup, startChild, writer } from './child.ts';
 
 export interface RunOptions {
   readonly cwd?: string;
@@ -36,21 +34,7 @@ const STDERR_KEPT = 64 * 1024;
  */
 export async function run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult> {
   options.signal?.throwIfAborted();
-  const env = options.env ?? { PATH: process.env['PATH'] ?? '' };
-  const variables = Object.entries(env).map(([key, value]) => `${key}=${value}`);
-  if ([...argv, ...variables, options.cwd ?? ''].some((text) => text.includes('\0')))
-    throw new Failure('InvalidArgument', `cannot run ${JSON.stringify(argv[0])}: an argument contains a NUL byte`);
-  let child: SpawnedChild;
-  try {
-    child = spawnChild(programPath(argv[0], env['PATH'] ?? ''), argv, variables, options.cwd);
-  } catch (error) {
-    const code = codeOf(error);
-    throw new Failure('FailedPrecondition', `cannot run ${argv[0]}: ${code ?? textOf(error)}`, {
-      cause: error,
-      ...(code === undefined ? {} : { code }),
-      advice: `Check that ${argv[0]} is installed and executable.`,
-    });
-  }
+  const child = startChild(argv, options.env ?? { PATH: process.env['PATH'] ?? '' }, { cwd: options.cwd, stdin: true, sockets: 0 });
   return await finish(child, argv, options);
 }
 
@@ -96,55 +80,21 @@ async function finish(child: SpawnedChild, argv: readonly string[], options: Run
     }),
   ];
   const closed = Promise.all(streams.map(closing));
-  const stdin = new Socket({ fd: child.stdin, readable: false, writable: true });
-  stdin.on('error', () => {}); // A child that does not read its input is judged by its exit code.
-  stdin.end(options.stdin ?? '');
+  const stdin = writer(child.stdin);
+  stdin?.end(options.stdin ?? '');
   await closed;
-  const exit = await waitFor(child.pid); // Only now: until it is waited for, its group's number is nobody else's.
-  stdin.destroy();
+  const exit = await exitOf(child.pid); // Only now: until it is waited for, its group's number is nobody else's.
+  stdin?.destroy();
   clearTimeout(timer);
   options.signal?.removeEventListener('abort', onAbort);
   if (ended !== undefined) throw ended.reason;
-  const signal = exit.signal === null ? null : signalName(exit.signal);
-  return { code: exit.code, signal, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString('utf8').slice(-STDERR_KEPT) };
-}
-
-/** Closes its descriptor when the stream has ended. */
-function reader(fd: number, onData: (chunk: Buffer) => void): Socket {
-  const stream = new Socket({ fd, readable: true, writable: false });
-  stream.on('data', onData);
-  stream.on('error', () => stream.destroy());
-  return stream;
+  return { ...exit, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString('utf8').slice(-STDERR_KEPT) };
 }
 
 function closing(stream: Socket): Promise<void> {
   return new Promise((resolve) => void stream.once('close', () => resolve()));
 }
 
-/** The first executable of that name in PATH; a name with a slash is a path. */
-function programPath(program: string, path: string): string {
-  if (program.includes('/')) return program;
-  for (const dir of path.split(':')) {
-    const candidate = join(dir === '' ? '.' : dir, program);
-    try {
-      accessSync(candidate, constants.X_OK);
-      return candidate;
-    } catch {
-      continue;
-    }
-  }
-  throw new Failure('NotFound', `${program} is not in PATH`, { code: 'ENOENT' });
-}
-
-function signalName(number: number): NodeJS.Signals {
-  const found = Object.entries(system.signals).find(([, value]) => value === number);
-  return (found?.[0] ?? 'SIGKILL') as NodeJS.Signals;
-}
-
 function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, 'SIGKILL');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
+  signalGroup(pid, 'SIGKILL');
 }

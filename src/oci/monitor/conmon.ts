@@ -52,7 +52,7 @@ export async function createUnderMonitor(
   settings: MonitorSettings,
 ): Promise<MonitoredProcess> {
   const env = { ...runtimeEnvironment(handler), _OCI_SYNCPIPE: '3', _OCI_STARTPIPE: '4' };
-  const conmon = await launch([handler.monitorPath, ...monitorArguments(handler, request, settings)], {
+  const conmon = launch([handler.monitorPath, ...monitorArguments(handler, request, settings)], {
     cwd: request.bundle,
     env,
     pipes: 2,

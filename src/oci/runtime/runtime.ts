@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { Failure } from '../../errors/index.ts';
-import { type RunResult, launch, run } from '../../process/index.ts';
+import { type Child, type RunResult, launch, run } from '../../process/index.ts';
 import type { RuntimeHandler } from './handler.ts';
 
 /** A runtime command that has not ended by then is killed: CRI-O waits for ever [K60], which blocks the container (p06). */
@@ -65,9 +65,9 @@ export class OciRuntime {
   }
 
   /** Starts a process in a container; the runtime stays its parent, its exit code is the command's (128+n for signal n). */
-  async exec(id: string, processFile: string, pidFile: string): ReturnType<typeof launch> {
+  exec(id: string, processFile: string, pidFile: string): Child {
     const argv = [this.handler.path, '--root', this.handler.root, 'exec', '--process', processFile, '--pid-file', pidFile, id] as const;
-    return await launch([...argv], { env: runtimeEnvironment(this.handler), stdin: 'none' });
+    return launch([...argv], { env: runtimeEnvironment(this.handler), stdin: 'none' });
   }
 
   async #command(args: readonly string[], stdin?: string): Promise<RunResult> {

@@ -15,7 +15,7 @@ test(
     const path = join(directory, 'pause');
     try {
       writeFileSync(path, pauseProgram('x64') ?? '', { mode: 0o755 });
-      const child = await launch([path], { env: {} });
+      const child = launch([path], { env: {} });
       const sleeping = () => /\) S /.test(readFileSync(`/proc/${child.pid}/stat`, 'utf8'));
       while (!sleeping()) await delay(2);
       child.kill('SIGCHLD'); // Nothing to reap: it goes on waiting.

@@ -17,9 +17,13 @@ export function parseCgroupParent(manager: CgroupManagerName, parent: string): s
     throw new Failure('InvalidArgument', `cgroup parent ${JSON.stringify(parent)} is not a clean path`);
   if (manager === 'cgroupfs') {
     if (last.endsWith('.slice'))
-      throw new Failure('InvalidArgument', `cri-o configured with cgroupfs cgroup manager, but received systemd slice as parent: ${parent}`, {
-        advice: 'Give the kubelet and crio the same cgroup driver.',
-      });
+      throw new Failure(
+        'InvalidArgument',
+        `cri-o configured with cgroupfs cgroup manager, but received systemd slice as parent: ${parent}`,
+        {
+          advice: 'Give the kubelet and crio the same cgroup driver.',
+        },
+      );
     return parent;
   }
   if (parent === '') return '';

@@ -1,0 +1,101 @@
+import { accessSync, constants } from 'node:fs';
+import { Socket } from 'node:net';
+import { constants as system } from 'node:os';
+import { join } from 'node:path';
+import { Failure, codeOf, textOf } from '../errors/index.ts';
+import { type SpawnOptions, type SpawnedChild, spawnChild, tryWait } from '../linux/index.ts';
+
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** Starts a program with exactly that environment; fails with FailedPrecondition when it cannot be started. */
+export function startChild(
+  argv: readonly [string, ...string[]],
+  env: Readonly<Record<string, string>>,
+  options: SpawnOptions,
+): SpawnedChild {
+  const variables = Object.entries(env).map(([key, value]) => `${key}=${value}`);
+  if ([...argv, ...variables, options.cwd ?? ''].some((text) => text.includes('\0')))
+    throw new Failure('InvalidArgument', `cannot run ${JSON.stringify(argv[0])}: an argument contains a NUL byte`);
+  try {
+    return spawnChild(programPath(argv[0], env['PATH'] ?? ''), argv, variables, options);
+  } catch (error) {
+    const code = codeOf(error);
+    throw new Failure('FailedPrecondition', `cannot run ${argv[0]}: ${code ?? textOf(error)}`, {
+      cause: error,
+      ...(code === undefined ? {} : { code }),
+      advice: `Check that ${argv[0]} is installed and executable.`,
+    });
+  }
+}
+
+/** Settles when the child has ended; SIGCHLD tells when to look, no thread waits. */
+export async function exitOf(pid: number): Promise<Exit> {
+  const { promise, resolve, reject } = Promise.withResolvers<Exit>();
+  const look = () => {
+    try {
+      const exit = tryWait(pid);
+      if (exit !== undefined) resolve({ code: exit.code, signal: exit.signal === null ? null : signalName(exit.signal) });
+    } catch (error) {
+      reject(error);
+    }
+  };
+  // One listener per child under way; the default limit of ten warns of leaks where there are none.
+  process.setMaxListeners(Math.max(process.getMaxListeners(), process.listenerCount('SIGCHLD') + 10));
+  process.on('SIGCHLD', look);
+  look(); // It may have ended before we listened.
+  try {
+    return await promise;
+  } finally {
+    process.off('SIGCHLD', look);
+  }
+}
+
+/** Our end of a stream that the child writes; closes its descriptor when the stream has ended. */
+export function reader(fd: number, onData?: (chunk: Buffer) => void): Socket {
+  const stream = new Socket({ fd, readable: true, writable: false });
+  if (onData !== undefined) stream.on('data', onData);
+  stream.on('error', () => stream.destroy());
+  return stream;
+}
+
+/** Our end of the child's input, if it has one. A child that does not read it is judged by its exit code. */
+export function writer(fd: number | undefined): Socket | undefined {
+  if (fd === undefined) return undefined;
+  const stream = new Socket({ fd, readable: false, writable: true });
+  stream.on('error', () => {});
+  return stream;
+}
+
+/** Signals a child's whole group; false when it has gone. */
+export function signalGroup(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    process.kill(-pid, signal);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+    throw error;
+  }
+}
+
+/** The first executable of that name in PATH; a name with a slash is a path. */
+function programPath(program: string, path: string): string {
+  if (program.includes('/')) return program;
+  for (const dir of path.split(':')) {
+    const candidate = join(dir === '' ? '.' : dir, program);
+    try {
+      accessSync(candidate, constants.X_OK);
+      return candidate;
+    } catch {
+      continue;
+    }
+  }
+  throw new Failure('NotFound', `${program} is not in PATH`, { code: 'ENOENT' });
+}
+
+function signalName(number: number): NodeJS.Signals {
+  const found = Object.entries(system.signals).find(([, value]) => value === number);
+  return (found?.[0] ?? 'SIGKILL') as NodeJS.Signals;
+}
