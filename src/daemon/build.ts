@@ -30,9 +30,6 @@ import {
   specSettings,
 } from './settings.ts';
 
-/** Layers that are unpacked at the same time, over all pulls. */
-const UNPACK_WORKERS = 3;
-
 /** Everything that the daemon consists of, built once, in the order of dependency. */
 export interface Node {
   readonly pods: PodContext;
@@ -54,8 +51,9 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     Store.open({ graphRoot: config.crio.root, runRoot: config.crio.runroot, ...parseStorageOptions(config.crio.storageOption), log }),
     buildRuntimes(config.runtime.runtimes, config.runtime.defaultRuntime, manager === 'systemd', log),
   ]);
-  const unpacker = new LayerUnpacker({ log, maxWorkers: UNPACK_WORKERS });
+  const unpacker = new LayerUnpacker({ log, maxWorkers: PULL_LANES });
   const images = new ImageService({ store, unpacker, settings: imageSettings(config, env), log });
+  await images.reload();
   const network = new NetworkService({ settings: networkSettings(config, env), log });
   const namespaces = new NamespaceMaker();
   const seccomp = await seccompSettings(
@@ -98,6 +96,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     await exits.stop();
     await namespaces.close();
     await network.stop();
+    images.close();
     await unpacker.close();
     await store.close();
   };

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { type Config, type LoadedConfig, type Message, loadConfig, serializeConfig, validateConfig } from '../config/index.ts';
 import type { Logger } from '../log/index.ts';
 import { restoreAll } from '../pods/index.ts';
-import { CriServer, Listener, criHandlers, inspectApi } from '../server/index.ts';
+import { CriServer, Listener, PullBoard, criHandlers, inspectApi } from '../server/index.ts';
 import { RUNTIME_VERSION } from '../version/index.ts';
 import { type Node, buildNode } from './build.ts';
 import { buildLogger } from './log.ts';
@@ -38,7 +38,8 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
   log.info(`Starting CRI-O, version: ${RUNTIME_VERSION}`);
   let serve: ((socket: Socket) => void) | undefined;
   const waiting: Socket[] = [];
-  const inspect = inspectApi({ config, serialize: () => serializeConfig(config) });
+  const pulls = new PullBoard();
+  const inspect = inspectApi({ config, pulls, serialize: () => serializeConfig(config) });
   const listener = new Listener(
     config.api.listen,
     (socket) => (serve === undefined ? waiting.push(socket) : serve(socket)),
@@ -59,7 +60,7 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
     );
     await state.begin();
     inspect.attach(node.pods, node.containers);
-    const server = criServer(config, node, log);
+    const server = criServer(config, node, pulls, log);
     await listener.listen();
     serve = (socket) => server.serve(socket);
     for (const socket of waiting) serve(socket);
@@ -73,11 +74,12 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
   }
 }
 
-function criServer(config: Config, node: Node, log: Logger): CriServer {
+function criServer(config: Config, node: Node, pulls: PullBoard, log: Logger): CriServer {
   const handlers = criHandlers({
     pods: node.pods,
     containers: node.containers,
     images: node.images,
+    pulls,
     runtimeVersion: RUNTIME_VERSION,
     verboseConfig: () =>
       JSON.stringify({ sandboxImage: config.image.pauseImage, crio: { CgroupManager: cgroupManagerOf(config), ...plain(config.runtime) } }),

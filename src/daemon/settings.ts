@@ -10,6 +10,9 @@ import type { CgroupManagerName } from '../resources/index.ts';
 import { CRIO_VERSION } from '../version/index.ts';
 import { dirname, join } from 'node:path';
 
+/** Layers that are fetched and unpacked at the same time, over all pulls: as many workers, or the queue forgets who is small. */
+export const PULL_LANES = 3;
+
 /** What each room is told of the configuration: the only place where its keys meet the rooms. */
 export function cgroupManagerOf(config: Config): CgroupManagerName {
   const name = config.runtime.cgroupManager;
@@ -108,7 +111,9 @@ export function imageSettings(config: Config, env: NodeJS.ProcessEnv): ImageSett
     namespacedAuthDir: image.namespacedAuthDir,
     signaturePolicy: image.signaturePolicy,
     signaturePolicyDir: image.signaturePolicyDir,
-    shortNameMode: mode === 'disabled' ? 'disabled' : 'enforcing',
+    shortNameMode: mode === 'disabled' || mode === '' ? mode : 'enforcing',
+    defaultTransport: image.defaultTransport,
+    maxDownloads: PULL_LANES,
     pullProgressTimeoutMs: Number(image.pullProgressTimeout),
   };
 }

@@ -49,7 +49,8 @@ async function serving(
         same,
         Buffer.from(bytes),
         { deadline: Date.now() + deadlineMs },
-        (error: ServiceError | null, answer?: Buffer) => (error === null && answer !== undefined ? resolve(answer) : reject(error ?? new Error('no answer'))),
+        (error: ServiceError | null, answer?: Buffer) =>
+          error === null && answer !== undefined ? resolve(answer) : reject(error ?? new Error('no answer')),
       );
     });
   try {

@@ -39,6 +39,7 @@ export async function prepareStorage(
   undo: UndoStack,
 ): Promise<Storage> {
   const image = await findImage(ctx, creation);
+  await ctx.images.verifyUse(creation.image.userSpecifiedImage, creation.podMetadata.namespace);
   const id = newHexId() as ContainerId;
   const name = containerName(creation.metadata, creation.podMetadata);
   await createRecord(ctx, pod, creation, { id, name, image, createdAt, privileged });

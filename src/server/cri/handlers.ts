@@ -21,12 +21,14 @@ import { removePodSandbox } from './pods/remove.ts';
 import { runPodSandbox } from './pods/run.ts';
 import { podSandboxStatus } from './pods/status.ts';
 import { stopPodSandbox } from './pods/stop.ts';
+import type { PullBoard } from '../inspect/pulls.ts';
 import type { CriHandlers } from './server.ts';
 
 export interface Served {
   readonly pods: PodContext;
   readonly containers: ContainerContext;
   readonly images: ImageService;
+  readonly pulls: PullBoard;
   /** Of the Version RPC. */
   readonly runtimeVersion: string;
   /** JSON for verbose Status [D216]. */
@@ -34,7 +36,7 @@ export interface Served {
 }
 
 /** RPC → handler: the whole of CRI that is served. What is not here answers UNIMPLEMENTED. */
-export function criHandlers({ pods, containers, images, runtimeVersion, verboseConfig }: Served): CriHandlers {
+export function criHandlers({ pods, containers, images, pulls, runtimeVersion, verboseConfig }: Served): CriHandlers {
   return {
     RuntimeService: {
       Version: version(runtimeVersion),
@@ -55,7 +57,7 @@ export function criHandlers({ pods, containers, images, runtimeVersion, verboseC
       ExecSync: execSyncRpc(containers),
     },
     ImageService: {
-      PullImage: pullImage(images),
+      PullImage: pullImage(images, pulls),
       ListImages: listImages(images),
       ImageStatus: imageStatus(images),
       RemoveImage: removeImage(images),

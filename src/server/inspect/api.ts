@@ -2,11 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Config } from '../../config/index.ts';
 import type { Container, ContainerContext } from '../../containers/index.ts';
 import type { PodContext } from '../../pods/index.ts';
+import type { PullBoard } from './pulls.ts';
 
 export interface InspectSources {
   readonly config: Config;
   /** The configuration in effect as TOML. */
   readonly serialize: () => string;
+  readonly pulls: PullBoard;
 }
 
 /** The inspect API: HTTP/1 on the CRI socket [C73–C78]. */
@@ -20,6 +22,7 @@ export function inspectApi(sources: InspectSources): {
     const path = new URL(request.url ?? '/', 'http://unix').pathname;
     if (path === '/info') return json(response, info(sources.config));
     if (path === '/config') return send(response, 200, 'application/toml', sources.serialize());
+    if (path === '/v1/pulls') return sources.pulls.listen(response);
     const id = /^\/containers\/([^/]+)$/.exec(path)?.[1];
     if (id === undefined) return plain(response, 404, '404 page not found');
     const found = node === undefined ? undefined : describeContainer(node, id);
