@@ -21,6 +21,7 @@ import { LayerUnpacker, Store, parseStorageOptions } from '../storage/index.ts';
 import { Flights } from '../sync/index.ts';
 import { buildRuntimes } from './handlers.ts';
 import {
+  PULL_LANES,
   cgroupManagerOf,
   creationSettings,
   imageSettings,
