@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { sha256 } from '../../src/ids/index.ts';
 import { silentLogger } from '../../src/log/index.ts';
 import { LayerUnpacker } from '../../src/storage/index.ts';
 import { archive, dir, file, hardLink, symlink } from '../fixtures/tar-writer.ts';
+import { projectRoot } from '../harness/tools.ts';
 import { Workplace, reassembled, treeLines, unpack } from '../harness/trees.ts';
 
 const unpacker = new LayerUnpacker({ log: silentLogger, maxWorkers: 2 });
@@ -95,6 +96,20 @@ for (const { what, tree, argv, xattrs } of MAKERS) {
     },
   );
 }
+
+test('[a39] a layer made by umoci: the tree is the one that tar -x makes', { skip: !have('umoci') && 'umoci' }, async () => {
+  using place = new Workplace();
+  for (const name of ['source', 'wanted']) mkdirSync(place.path(name));
+  sh(place.path('source'), RICH);
+  sh(place.dir, 'umoci init --layout image; umoci new --image image:x; umoci insert --image image:x source /tree');
+  const blobs = readdirSync(place.path('image/blobs/sha256')).map((name) => place.path('image/blobs/sha256', name));
+  const path = blobs.find((blob) => readFileSync(blob).readUInt16BE() === 0x1f8b);
+  assert.ok(path !== undefined);
+  execFileSync('tar', ['--xattrs', '--xattrs-include=*', '-p', '-C', place.path('wanted'), '-xf', path], { stdio: 'pipe' });
+  const layer = await unpack(unpacker, place, readFileSync(path));
+  assert.deepEqual(treeLines(place.diff), treeLines(place.path('wanted')));
+  assert.equal(reassembled(place.tarSplit, place.diff), layer.diffId);
+});
 
 const small = archive(
   dir('etc/'),
@@ -206,6 +221,25 @@ test('an empty blob is an empty layer, and what follows the end marker belongs t
   const long = Buffer.concat([small, Buffer.alloc(2_500_000), Buffer.from('end')]);
   assert.equal((await unpack(unpacker, trailing, gzipSync(long), { diffId: sha256(long) })).diffSize, long.length);
   assert.equal(reassembled(trailing.tarSplit, trailing.diff), sha256(long));
+});
+
+test('a process that forgot to close its unpacker ends all the same', () => {
+  using place = new Workplace();
+  writeFileSync(place.path('layer.tar'), small);
+  writeFileSync(
+    place.path('program.mjs'),
+    `import { LayerUnpacker } from '${projectRoot}/src/storage/index.ts';
+    import { readFileSync } from 'node:fs';
+    const [dir, blobDigest] = process.argv.slice(2);
+    const unpacker = new LayerUnpacker({ log: { warn() {} }, maxWorkers: 1 });
+    async function* blob() { yield readFileSync(dir + '/layer.tar'); }
+    await unpacker.unpack(blob(), { diffDir: dir + '/diff', tarSplitPath: dir + '/split', blobDigest, diffId: undefined });`,
+  );
+  const began = performance.now();
+  const argv = ['--disable-warning=ExperimentalWarning', place.path('program.mjs'), place.dir, sha256(small)];
+  execFileSync(process.execPath, argv, { cwd: projectRoot, stdio: 'pipe', timeout: 20_000 });
+  assert.ok(existsSync(place.path('diff/hosts')));
+  assert.ok(performance.now() - began < 4500, 'not even an idle thread holds it up');
 });
 
 test('several layers at once, more than there are threads', async () => {

@@ -51,7 +51,10 @@ export async function* decompressed(name: CompressionName, source: BlobSource): 
   const engine = createEngine(name);
   const feeding = feed(engine, source);
   try {
-    for await (const piece of engine) yield piece as Buffer;
+    for await (const piece of piecesOf(engine)) {
+      yield piece;
+      free(piece);
+    }
     const fed = engine.writableEnded ? await feeding : undefined;
     if (engine.bytesWritten !== fed) throw badArchive(`${name}: data after the end of the compressed stream`);
   } catch (error) {
@@ -71,6 +74,44 @@ function createEngine(name: Exclude<CompressionName, 'none'>): Engine {
     code,
     advice: 'Push the image again with gzip or zstd compression, for example by skopeo copy --dest-compress-format.',
   });
+}
+
+/**
+ * What the engine puts out, piece by piece as it made them: the stream's own iterator would join those that have
+ * gathered. It runs at most two pieces ahead.
+ */
+async function* piecesOf(engine: Engine): AsyncGenerator<Buffer> {
+  const ready: Buffer[] = [];
+  let state: { readonly error: Error | undefined } | undefined;
+  let wake = Promise.withResolvers<void>();
+  engine.on('data', (piece: Buffer) => {
+    if (ready.push(piece) > 1) engine.pause();
+    wake.resolve();
+  });
+  const end = (error?: Error) => {
+    state ??= { error };
+    wake.resolve();
+  };
+  engine
+    .once('end', () => end())
+    .once('error', end)
+    .once('close', () => end());
+  for (;;) {
+    for (let piece = ready.shift(); piece !== undefined; piece = ready.shift()) yield piece;
+    if (state?.error !== undefined) throw state.error;
+    if (state !== undefined) return;
+    engine.resume();
+    await wake.promise;
+    wake = Promise.withResolvers<void>();
+  }
+}
+
+/**
+ * Gives the memory of a used piece back now: V8 would gather 64 MB a thread before it looks. A piece that reaches to
+ * its buffer's end was the last of it, so the engine has taken another buffer by now.
+ */
+function free({ buffer, byteOffset, byteLength }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && byteOffset + byteLength === buffer.byteLength && buffer.byteLength === OUTPUT) buffer.transfer(0);
 }
 
 /** Answers the bytes fed. Ends by itself when the engine is gone; an aborted source destroys it. */
