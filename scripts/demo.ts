@@ -1,9 +1,8 @@
 // npm run demo: the whole way of a pod, with the commands that a user types, and how long each took.
-import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { TestNode } from '../test/harness/node.ts';
-import { projectRoot, unpackedTool } from '../test/harness/tools.ts';
+import { projectRoot } from '../test/harness/tools.ts';
 
 const MANIFEST = join(projectRoot, 'examples/web.yaml');
 const began = performance.now();
@@ -18,9 +17,12 @@ async function step(what: string, work: () => Promise<string>): Promise<void> {
   for (const line of shown.trimEnd().split('\n').filter(Boolean)) console.log(`           ${line.slice(0, 130)}`);
 }
 
-/** A client command, as a user types it. */
+/** A client command, as a user types it, with what it prints: on standard error if there is nothing on the output. */
 function crio(node: TestNode, ...args: string[]): Promise<void> {
-  return step(`crio ${args.map((arg) => arg.replace(`${projectRoot}/`, '')).join(' ')}`, async () => text(await node.crio(args)));
+  return step(`crio ${args.map((arg) => arg.replace(`${projectRoot}/`, '')).join(' ')}`, async () => {
+    const result = await node.crio(args);
+    return text(result) || result.stderr;
+  });
 }
 
 function text(result: { readonly stdout: Buffer }): string {
@@ -30,8 +32,9 @@ function text(result: { readonly stdout: Buffer }): string {
 /** Fetches a page from inside the machine, again while the server is starting. */
 function fetchPage(node: TestNode, what: string, url: () => Promise<string>): Promise<void> {
   return step(what, async () => {
-    const script = 'for n in 1 2 3 4 5 6 7 8 9 10; do "$1" wget -T 2 -qO- "$2" && exit; "$1" usleep 200000; done; exit 1';
-    return text(await node.machine.exec(['sh', '-c', script, 'sh', unpackedTool('bin/busybox'), await url()]));
+    const script =
+      'for (let n = 0; ; n++) try { const r = await fetch(process.argv[1]); if (!r.ok) throw new Error(r.statusText); console.log(await r.text()); break; } catch (e) { if (n === 20) throw e; await new Promise((done) => setTimeout(done, 200)); }';
+    return text(await node.machine.exec([process.execPath, '--input-type=module', '-e', script, await url()]));
   });
 }
 
@@ -59,11 +62,11 @@ async function demo(): Promise<void> {
       return `${runtimeName} ${runtimeVersion}`;
     });
     for (const image of ['web', 'busybox']) await crio(node, 'pull', `127.0.0.1:5000/${image}:latest`);
-    await crio(node, 'run', MANIFEST);
+    await crio(node, 'run', '--detach', MANIFEST);
     await crio(node, 'ps');
-    await fetchPage(node, "the page, through the pod's address", async () => `http://${await podAddress(node)}/now/time.txt`);
+    await fetchPage(node, "the page, through the pod's address", async () => `http://${await podAddress(node)}:8080/now/time.txt`);
     await fetchPage(node, 'the page, through port 8080 of the node', async () => `http://${await nodeAddress(node)}:8080/now/time.txt`);
-    await crio(node, 'logs', '--tail', '3', 'web/server');
+    for (const container of ['server', 'clock']) await crio(node, 'logs', '--tail', '3', `web/${container}`);
     await crio(node, 'exec', 'web/clock', 'sh', '-c', 'hostname; id; ls -l /page');
     await step('kill -9 of the daemon, and a new one: the pod has not noticed', async () => {
       await node.kill9();
@@ -107,7 +110,6 @@ function tail(log: string): string {
 }
 
 try {
-  readFileSync(MANIFEST);
   await demo();
 } catch (error) {
   console.error(`\ndemo failed: ${error instanceof Error ? error.message : String(error)}`);

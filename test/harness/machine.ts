@@ -107,7 +107,8 @@ export class Machine {
     child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
     child.stdin?.on('error', () => {}); // Judged by the exit code.
     child.stdin?.end(options.stdin ?? '');
-    const deadline = setTimeout(() => child.kill('SIGKILL'), EXEC_DEADLINE_MS);
+    // The command itself must go, not only nsenter, which waits for it outside.
+    const deadline = setTimeout(() => process.kill(this.pidOf(child) ?? child.pid ?? 0, 'SIGKILL'), EXEC_DEADLINE_MS);
     const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
     clearTimeout(deadline);
     const result = { code, signal, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString('utf8') };
