@@ -1,6 +1,7 @@
 import type { Logger } from '../log/index.ts';
 import type { Store } from '../storage/index.ts';
 import type { Container } from './container.ts';
+import type { Journal } from './journal.ts';
 import type { ContainerRegistry } from './registry.ts';
 
 export type ContainerEvent = 'created' | 'started' | 'stopped' | 'deleted';
@@ -11,6 +12,9 @@ export interface ContainerContext {
   readonly registry: ContainerRegistry;
   /** conmon leaves `<id>` there when a container has ended. */
   readonly exitsDir: string;
+  /** conmon leaves a link `<id>` to the run directory there. */
+  readonly attachSocketDir: string;
+  readonly journal: Journal;
   readonly log: Logger;
   /** Told after the fact; must not throw. */
   readonly onEvent: (event: ContainerEvent, container: Container) => void;

@@ -34,7 +34,7 @@ export async function execSync(container: Container, command: readonly string[],
     const terminal = false; // A terminal of its own for a single answer would only merge and rewrite the bytes.
     await writeFile(processFile, stringifyExactJson({ ...container.facts.spec.process, terminal, args: [...command] }), { mode: 0o644 });
     return await collect(
-      await container.facts.runtime.exec(container.id, processFile, pidFile),
+      container.facts.runtime.exec(container.id, processFile, pidFile),
       pidFile,
       timeoutSeconds,
       container.facts.tty,

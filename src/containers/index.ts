@@ -7,7 +7,8 @@ export { IdIndex } from './index-by-id.ts';
 export { initIsAlive } from './liveness.ts';
 export { infraName, podName } from './names.ts';
 export { ContainerRegistry } from './registry.ts';
-export { removeContainer } from './remove.ts';
+export { type Intent, Journal } from './journal.ts';
+export { removeContainer, removeMonitorFiles } from './remove.ts';
 export {
   annotation,
   createdAnnotation,

@@ -27,8 +27,7 @@ export async function removeContainer(
   if (container.removed) return;
   try {
     await runtime.delete(id);
-    await rm(join(ctx.exitsDir, id), { force: true });
-    await rm(join(ctx.exitsDir, '..', id), { force: true }); // conmon 2.1 leaves its symlink to the run directory behind
+    await removeMonitorFiles(ctx, id);
     await ctx.store.deleteContainer(id);
   } catch (error) {
     throw wrap(`failed to delete container ${name} in pod sandbox ${pod.id}`, error);
@@ -36,4 +35,10 @@ export async function removeContainer(
   container.removed = true;
   ctx.registry.delete(container);
   ctx.onEvent('deleted', container);
+}
+
+/** What a monitor leaves behind: the exit file, and (conmon 2.1) its link to the run directory. */
+export async function removeMonitorFiles(ctx: ContainerContext, id: string): Promise<void> {
+  await rm(join(ctx.exitsDir, id), { force: true });
+  await rm(join(ctx.attachSocketDir, id), { force: true });
 }

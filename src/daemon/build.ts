@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Config } from '../config/index.ts';
 import {
   type Container,
@@ -7,6 +8,7 @@ import {
   type CreationContext,
   Creations,
   ExitWatcher,
+  Journal,
 } from '../containers/index.ts';
 import { Failure, textOf } from '../errors/index.ts';
 import { ImageService } from '../images/index.ts';
@@ -64,6 +66,8 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     log,
   );
 
+  const journal = new Journal(join(dirname(config.runtime.containerExitsDir), 'journal'));
+  await journal.prepare();
   const registry = new SandboxRegistry();
   const onContainerEvent: ContainerContext['onEvent'] = (event, container) => {
     if (event === 'stopped') infraEnded(registry, container, log);
@@ -73,6 +77,8 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     store,
     registry: new ContainerRegistry(),
     exitsDir: config.runtime.containerExitsDir,
+    attachSocketDir: config.runtime.containerAttachSocketDir,
+    journal,
     log,
     onEvent: onContainerEvent,
   };
@@ -86,6 +92,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     containers,
     containerCreation,
     registry,
+    journal,
     unpacker,
     pausePulls: new Flights(),
     settings: podSettings(config),

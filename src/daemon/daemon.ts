@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { type Config, type LoadedConfig, type Message, loadConfig, serializeConfig, validateConfig } from '../config/index.ts';
 import type { Logger } from '../log/index.ts';
-import { restoreAll } from '../pods/index.ts';
+import { restoreAll, undoHalfMade } from '../pods/index.ts';
 import { CriServer, Listener, PullBoard, criHandlers, inspectApi } from '../server/index.ts';
 import { RUNTIME_VERSION } from '../version/index.ts';
 import { type Node, buildNode } from './build.ts';
@@ -52,6 +52,7 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
   try {
     node.exits.start();
     await node.network.start();
+    await undoHalfMade(node.pods);
     const restored = await restoreAll(node.pods);
     await node.exits.scan();
     await node.store.collectGarbage();

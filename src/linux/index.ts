@@ -50,3 +50,4 @@ export { bindIdMapped, mountByParameters } from './fs-context.ts';
 export { deleteUdpConntrack } from './conntrack.ts';
 export { removeTreeAt } from './remove.ts';
 export { type ChildExit, type SpawnOptions, type SpawnedChild, spawnChild, tryWait } from './spawn.ts';
+export { type FoundProcess, findProcesses } from './find-processes.ts';

@@ -1,4 +1,4 @@
-import type { ContainerContext, CreationContext, Creations } from '../containers/index.ts';
+import type { ContainerContext, CreationContext, Creations, Journal } from '../containers/index.ts';
 import type { HostFacts, SpecSettings, StringMap } from '../oci/spec/index.ts';
 import type { Image, ImageService } from '../images/index.ts';
 import type { NamespaceMaker } from '../linux/index.ts';
@@ -46,6 +46,7 @@ export interface PodContext {
   readonly containers: ContainerContext;
   readonly containerCreation: CreationContext;
   readonly registry: SandboxRegistry;
+  readonly journal: Journal;
   readonly creations: Creations<SandboxId>;
   readonly log: Logger;
   /** Told after the fact; must not throw. */

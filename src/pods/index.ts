@@ -1,6 +1,7 @@
 export type { PodContext, PodEvent, PodSettings } from './context.ts';
 export { createContainer } from './create-container.ts';
 export { pinDirectory } from './namespaces.ts';
+export { undoHalfMade } from './recover.ts';
 export { SandboxRegistry } from './registry.ts';
 export { removeSandbox } from './remove.ts';
 export { type RestoreReport, restoreAll } from './restore.ts';

@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { GO_ZERO_TIME, type Nanoseconds, nowNs, toRfc3339 } from '../clock/index.ts';
-import { Container, stopContainer } from '../containers/index.ts';
+import { Container, removeMonitorFiles, stopContainer } from '../containers/index.ts';
 import { writeFileAtomic } from '../files/index.ts';
 import type { ContainerId } from '../ids/index.ts';
 import { createUnderMonitor } from '../oci/monitor/index.ts';
@@ -42,6 +42,7 @@ export async function startInfra(
   undo.push(`delete infra container ${id}`, async () => {
     await stopContainer(ctx.containers, container, 0);
     await runtime.delete(id);
+    await removeMonitorFiles(ctx.containers, id);
     ctx.containers.registry.deleteInfra(container);
   });
   const processes = await createUnderMonitor(

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { Failure, textOf, wrap } from '../errors/index.ts';
 import { NAMESPACE_KINDS, type NamespaceKind, unmountIfMounted } from '../linux/index.ts';
-import type { CniResult } from '../network/index.ts';
+import type { CniResult, PodNetwork } from '../network/index.ts';
 import { planSysctls } from '../oci/spec/index.ts';
 import type { UndoStack } from '../sync/index.ts';
 import type { PodContext } from './context.ts';
@@ -17,11 +17,7 @@ export function pinDirectory(namespacesDir: string, kind: NamespaceKind): string
 }
 
 /** Makes and pins the pod's namespaces with its sysctls in them; a sysctl that may not be set is skipped with a warning [D60–D65]. */
-export async function pinNamespaces(
-  ctx: PodContext,
-  plan: SandboxPlan,
-  undo: UndoStack,
-): Promise<{ pins: Pins; sysctls: ReadonlyMap<string, string> }> {
+export async function pinNamespaces(ctx: PodContext, plan: SandboxPlan, undo: UndoStack): Promise<ReadonlyMap<string, string>> {
   const host = plan.hostNamespaces;
   const { sysctls, warnings } = planSysctls({
     defaults: ctx.settings.defaultSysctls,
@@ -31,16 +27,14 @@ export async function pinNamespaces(
     idMappings: undefined,
   });
   for (const warning of warnings) ctx.log.warn(`Pod ${plan.name}: ${warning}`);
-  const uuid = randomUUID();
-  const pin = (kind: NamespaceKind) => posix.join(pinDirectory(ctx.settings.namespacesDir, kind), uuid);
-  const pins: Pins = { ipc: pin('ipc'), net: pin('net'), uts: pin('uts') };
+  const { pins } = plan;
   try {
     await ctx.namespaces.create({ pins, host, sysctls: [...sysctls] });
   } catch (error) {
     throw wrap(`failed to pin namespaces [${NAMESPACE_KINDS.join(' ')}]`, error);
   }
-  undo.push(`remove namespaces ${uuid}`, () => removePins(pins));
-  return { pins, sysctls };
+  undo.push(`remove namespaces ${pins.net}`, () => removePins(pins));
+  return sysctls;
 }
 
 /** Unmounts and deletes pin files; what is gone already is success [D99]. */
@@ -64,23 +58,34 @@ export async function removePins(pins: Readonly<Partial<Record<NamespaceKind, st
 export async function attachNetwork(
   ctx: PodContext,
   plan: SandboxPlan,
-  netnsPath: string,
   undo: UndoStack,
 ): Promise<{ ips: readonly string[]; result: CniResult; checked: Promise<void> }> {
-  const { id, metadata, annotations, portMappings } = plan;
-  const pod = {
+  const pod = podNetwork(plan);
+  const { result, ips, checked } = await ctx.network.attach(pod, { deferCheck: true });
+  undo.push(`detach ${plan.id} from the network`, () => ctx.network.detach(pod));
+  checked.catch(() => {}); // Whoever waits for it gets the error.
+  return { ips, result, checked };
+}
+
+/** The pod as the network sees it. */
+export function podNetwork(plan: SandboxPlan): PodNetwork {
+  const { id, metadata, annotations, portMappings, pins } = plan;
+  return {
     id,
     name: metadata.name,
     namespace: metadata.namespace,
     uid: metadata.uid,
     sandboxName: plan.name,
-    netnsPath,
+    netnsPath: pins.net,
     cgroupParent: plan.config.linux?.cgroupParent ?? '',
     annotations,
     portMappings,
   };
-  const { result, ips, checked } = await ctx.network.attach(pod, { deferCheck: true });
-  undo.push(`detach ${id} from the network`, () => ctx.network.detach(pod));
-  checked.catch(() => {}); // Whoever waits for it gets the error.
-  return { ips, result, checked };
+}
+
+/** Where a new pod's namespaces will be pinned. */
+export function newPins(namespacesDir: string): Pins {
+  const uuid = randomUUID();
+  const pin = (kind: NamespaceKind) => posix.join(pinDirectory(namespacesDir, kind), uuid);
+  return { ipc: pin('ipc'), net: pin('net'), uts: pin('uts') };
 }

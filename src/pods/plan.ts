@@ -32,6 +32,8 @@ export interface SandboxPlan {
   readonly hostname: string;
   readonly namespaceOptions: NamespaceOption;
   readonly hostNamespaces: readonly NamespaceKind[];
+  /** Where its namespaces will be pinned. */
+  readonly pins: Readonly<Record<NamespaceKind, string>>;
   readonly hostNetwork: boolean;
   readonly privileged: boolean;
   /** No pause container [D75]. */
@@ -60,6 +62,7 @@ export interface PlanSettings {
   readonly nodeName: string;
   readonly logDir: string;
   readonly dropInfraCtr: boolean;
+  readonly pins: Readonly<Record<NamespaceKind, string>>;
 }
 
 export function planSandbox(request: PodSandboxConfig, runtimeHandler: string, runtime: OciRuntime, settings: PlanSettings): SandboxPlan {
@@ -86,6 +89,7 @@ export function planSandbox(request: PodSandboxConfig, runtimeHandler: string, r
     hostname: config.hostname === '' ? (hostNetwork ? settings.nodeName : id.slice(0, 12)) : config.hostname,
     namespaceOptions,
     hostNamespaces: [...(hostNetwork ? (['net'] as const) : []), ...(hostIpc ? (['ipc'] as const) : [])],
+    pins: settings.pins,
     hostNetwork,
     privileged: security?.privileged === true || hostNetwork || hostPid || hostIpc,
     dropInfra: settings.dropInfraCtr && namespaceOptions.pid !== NamespaceMode.POD && runtime.signalsDirectly,

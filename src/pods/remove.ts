@@ -1,4 +1,4 @@
-import { removeContainer, stopContainer } from '../containers/index.ts';
+import { removeContainer, removeMonitorFiles, stopContainer } from '../containers/index.ts';
 import { wrap } from '../errors/index.ts';
 import { droppedInfraDirectory, removeInfraCgroup } from '../resources/index.ts';
 import type { PodContext } from './context.ts';
@@ -42,6 +42,7 @@ async function removeInfra(ctx: PodContext, sandbox: Sandbox, grace: number): Pr
   }
   await stopContainer(ctx.containers, infra, grace);
   await sandbox.facts.runtime.delete(sandbox.id);
+  await removeMonitorFiles(ctx.containers, sandbox.id);
   infra.removed = true;
   ctx.containers.registry.deleteInfra(infra);
 }

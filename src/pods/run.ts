@@ -3,11 +3,12 @@ import { textOf } from '../errors/index.ts';
 import type { SandboxId } from '../ids/index.ts';
 import type { PodSandboxConfig } from '../oci/spec/index.ts';
 import { UndoStack } from '../sync/index.ts';
-import type { Progress } from '../containers/index.ts';
+import type { Intent, Progress } from '../containers/index.ts';
 import type { PodContext } from './context.ts';
 import { startInfra, writeSpoofedState } from './infra.ts';
-import { attachNetwork, pinNamespaces } from './namespaces.ts';
+import { attachNetwork, newPins, pinNamespaces, podNetwork } from './namespaces.ts';
 import { type SandboxPlan, planSandbox, requestedMetadata } from './plan.ts';
+import type { SandboxIntent } from './recover.ts';
 import { Sandbox, type SandboxFacts } from './sandbox.ts';
 import { buildSpec, saveSpec } from './spec.ts';
 import { type SandboxStorage, prepareStorage } from './storage.ts';
@@ -31,14 +32,21 @@ export async function runSandbox(
 async function create(ctx: PodContext, config: PodSandboxConfig, runtimeHandler: string, progress: Progress): Promise<SandboxId> {
   progress.enter('sandbox creating');
   const runtime = ctx.runtimes.get(runtimeHandler);
-  const plan = planSandbox(config, runtimeHandler, runtime, { nodeName: nodeName(), ...ctx.settings });
+  const plan = planSandbox(config, runtimeHandler, runtime, {
+    nodeName: nodeName(),
+    pins: newPins(ctx.settings.namespacesDir),
+    ...ctx.settings,
+  });
   if (!plan.hostNetwork) await ctx.network.whenReady();
   progress.enter('sandbox network ready');
   const undo = new UndoStack(ctx.log);
+  const { end } = await ctx.journal.begin(intentOf(ctx, plan));
+  undo.push(`journal of ${plan.id}`, end);
   try {
     const sandbox = await build(ctx, plan, undo, progress);
     undo.release();
     ctx.registry.add(sandbox);
+    await end();
     ctx.onEvent('started', sandbox);
     ctx.log.info(`Ran pod sandbox ${plan.id} with infra container: ${plan.metadata.namespace}/${plan.metadata.name}/POD`);
     return plan.id;
@@ -49,6 +57,21 @@ async function create(ctx: PodContext, config: PodSandboxConfig, runtimeHandler:
   }
 }
 
+/** What a start after a crash must know to take away whatever there is of this pod by then. */
+function intentOf(ctx: PodContext, plan: SandboxPlan): Intent {
+  const network = podNetwork(plan);
+  const sandbox: SandboxIntent = {
+    pins: plan.pins,
+    network: plan.hostNetwork ? undefined : { ...network, annotations: [...network.annotations] },
+    infraCgroup: plan.dropInfra ? infraDirectory(ctx, plan) : undefined,
+  };
+  return { kind: 'sandbox', id: plan.id, runtimeHandler: plan.runtimeHandler, logPath: plan.logPath, sandbox };
+}
+
+function infraDirectory(ctx: PodContext, plan: SandboxPlan): string | undefined {
+  return droppedInfraDirectory(ctx.settings.cgroupManager, plan.config.linux?.cgroupParent ?? '', plan.id);
+}
+
 /** Storage beside network: the two long parts need nothing of each other. */
 async function build(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progress: Progress): Promise<Sandbox> {
   progress.enter('sandbox storage creation');
@@ -57,13 +80,10 @@ async function build(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progre
   const { spec, cgroupsPath, warnings } = await buildSpec(ctx, plan, storage, network);
   for (const warning of warnings) ctx.log.warn(`Pod ${plan.name}: ${warning}`);
   await saveSpec(spec, storage);
-  const sandbox = new Sandbox(factsOf(plan, storage, network.pins, spec, cgroupsPath), { ips: network.ips, cniResult: network.result });
+  const sandbox = new Sandbox(factsOf(plan, storage, spec, cgroupsPath), { ips: network.ips, cniResult: network.result });
   progress.enter('sandbox container runtime creation');
   if (plan.dropInfra) {
-    undo.push(
-      `remove cgroup of ${plan.id}`,
-      makeInfraCgroup(droppedInfraDirectory(ctx.settings.cgroupManager, plan.config.linux?.cgroupParent ?? '', plan.id)),
-    );
+    undo.push(`remove cgroup of ${plan.id}`, makeInfraCgroup(infraDirectory(ctx, plan)));
     await writeSpoofedState(storage.runDirectory, plan.createdAt);
   } else {
     sandbox.infra = await startInfra(ctx, plan, storage, spec, sandbox, undo);
@@ -73,7 +93,6 @@ async function build(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progre
 }
 
 export interface Connection {
-  readonly pins: Readonly<Record<'net' | 'ipc' | 'uts', string>>;
   readonly sysctls: ReadonlyMap<string, string>;
   readonly ips: readonly string[];
   readonly result: Sandbox['cniResult'];
@@ -83,12 +102,10 @@ export interface Connection {
 
 async function connect(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progress: Progress): Promise<Connection> {
   progress.enter('sandbox namespace creation');
-  const { pins, sysctls } = await pinNamespaces(ctx, plan, undo);
+  const sysctls = await pinNamespaces(ctx, plan, undo);
   progress.enter('sandbox network creation');
-  const attached = plan.hostNetwork
-    ? { ips: [], result: undefined, checked: Promise.resolve() }
-    : await attachNetwork(ctx, plan, pins.net, undo);
-  return { pins, sysctls, ...attached };
+  const attached = plan.hostNetwork ? { ips: [], result: undefined, checked: Promise.resolve() } : await attachNetwork(ctx, plan, undo);
+  return { sysctls, ...attached };
 }
 
 /** Waits for both, so that whatever either made is on the undo stack before it runs; the first error wins. */
@@ -97,15 +114,9 @@ async function both<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
   return [await a, await b];
 }
 
-function factsOf(
-  plan: SandboxPlan,
-  storage: SandboxStorage,
-  pins: Connection['pins'],
-  spec: SandboxFacts['spec'],
-  cgroupsPath: string,
-): SandboxFacts {
+function factsOf(plan: SandboxPlan, storage: SandboxStorage, spec: SandboxFacts['spec'], cgroupsPath: string): SandboxFacts {
   const { id, name, infraName, metadata, labels, annotations, createdAt, hostname, namespaceOptions } = plan;
-  const { hostNetwork, privileged, portMappings, logDirectory, runtimeHandler, runtime } = plan;
+  const { hostNetwork, privileged, portMappings, logDirectory, runtimeHandler, runtime, pins } = plan;
   return {
     id,
     name,

@@ -103,6 +103,10 @@ export class Sandbox implements PodForCreation {
     return this.facts.runtime;
   }
 
+  get runtimeHandler(): string {
+    return this.facts.runtimeHandler;
+  }
+
   get logDirectory(): string {
     return this.facts.logDirectory;
   }

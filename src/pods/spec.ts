@@ -45,9 +45,9 @@ export async function buildSpec(
     pause: storage.image.config,
     pauseCommand: ctx.settings.pauseCommand,
     namespaces: {
-      network: host.includes('net') ? undefined : network.pins.net,
-      ipc: host.includes('ipc') ? undefined : network.pins.ipc,
-      uts: network.pins.uts,
+      network: host.includes('net') ? undefined : plan.pins.net,
+      ipc: host.includes('ipc') ? undefined : plan.pins.ipc,
+      uts: plan.pins.uts,
       user: undefined,
     },
     idMappings: undefined,

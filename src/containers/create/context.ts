@@ -53,6 +53,8 @@ export interface CreationContext {
 /** The pod as its containers see it. */
 export interface PodForCreation extends PodOfContainer {
   readonly runtime: OciRuntime;
+  /** As the pod's request named it. */
+  readonly runtimeHandler: string;
   readonly logDirectory: string;
   /** For the spec. */
   readonly specFacts: SandboxFacts;

@@ -2,12 +2,13 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { nowNs } from '../../clock/index.ts';
 import { Failure, textOf } from '../../errors/index.ts';
-import type { ContainerId } from '../../ids/index.ts';
+import { type ContainerId, newHexId } from '../../ids/index.ts';
 import { createUnderMonitor } from '../../oci/monitor/index.ts';
 import { type ContainerConfig, type OciSpec, encodeSpec, filterAnnotations, withSecurityContext } from '../../oci/spec/index.ts';
 import { UndoStack } from '../../sync/index.ts';
 import { Container } from '../container.ts';
 import type { Progress } from '../creations.ts';
+import { removeMonitorFiles } from '../remove.ts';
 import { containerName } from '../names.ts';
 import type { Creation, CreationContext, PodForCreation } from './context.ts';
 import { type Storage, prepareStorage } from './image.ts';
@@ -40,9 +41,12 @@ async function create(ctx: CreationContext, pod: PodForCreation, creation: Creat
   const undo = new UndoStack(ctx.log);
   try {
     progress.enter('container storage creation');
-    const storage = await prepareStorage(ctx, pod, creation, nowNs(), privileged, undo);
+    const id = newHexId() as ContainerId;
+    const logPath = logPathOf(pod, config, id);
+    const { end } = await ctx.containers.journal.begin({ kind: 'container', id, runtimeHandler: pod.runtimeHandler, logPath });
+    undo.push(`journal of ${id}`, end);
+    const storage = await prepareStorage(ctx, pod, creation, { id, createdAt: nowNs(), privileged }, undo);
     progress.enter('container spec configuration');
-    const logPath = logPathOf(pod, config, storage.id);
     const { spec, warnings } = await planSpec(ctx, pod, config, storage, logPath, undo);
     for (const warning of warnings) ctx.log.warn(`Container ${storage.name}: ${warning}`);
     await Promise.all([saveSpec(spec, storage), mkdir(dirname(logPath), { recursive: true, mode: 0o700 })]);
@@ -50,6 +54,7 @@ async function create(ctx: CreationContext, pod: PodForCreation, creation: Creat
     const container = await createProcess(ctx, pod, config, storage, spec, logPath, privileged, undo);
     undo.release();
     ctx.containers.registry.add(container);
+    await end();
     ctx.containers.onEvent('created', container);
     ctx.log.info(
       `Created container ${container.id}: ${creation.podMetadata.namespace}/${creation.podMetadata.name}/${creation.metadata.name}`,
@@ -111,8 +116,7 @@ async function createProcess(
   undo.push(`delete ${id} from the runtime`, async () => {
     await runtime.delete(id);
     await rm(logPath, { force: true }); // [D130]
-    await rm(join(ctx.containers.exitsDir, id), { force: true });
-    await rm(join(ctx.monitorSettings.attachSocketDir, id), { force: true });
+    await removeMonitorFiles(ctx.containers, id);
   });
   const processes = await createUnderMonitor(
     runtime.handler,

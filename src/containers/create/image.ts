@@ -1,6 +1,6 @@
 import { Failure, wrap } from '../../errors/index.ts';
 import type { Image } from '../../images/index.ts';
-import { type ContainerId, newHexId } from '../../ids/index.ts';
+import type { ContainerId } from '../../ids/index.ts';
 import type { UndoStack } from '../../sync/index.ts';
 import { containerName } from '../names.ts';
 import type { Creation, CreationContext, PodForCreation } from './context.ts';
@@ -34,13 +34,12 @@ export async function prepareStorage(
   ctx: CreationContext,
   pod: PodForCreation,
   creation: Creation,
-  createdAt: bigint,
-  privileged: boolean,
+  made: { readonly id: ContainerId; readonly createdAt: bigint; readonly privileged: boolean },
   undo: UndoStack,
 ): Promise<Storage> {
+  const { id, createdAt, privileged } = made;
   const image = await findImage(ctx, creation);
   await ctx.images.verifyUse(creation.image.userSpecifiedImage, creation.podMetadata.namespace);
-  const id = newHexId() as ContainerId;
   const name = containerName(creation.metadata, creation.podMetadata);
   await createRecord(ctx, pod, creation, { id, name, image, createdAt, privileged });
   undo.push(`delete storage container ${id}`, () => ctx.store.deleteContainer(id));
