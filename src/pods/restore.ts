@@ -37,7 +37,7 @@ export async function restoreAll(ctx: PodContext): Promise<RestoreReport> {
   const records = await ctx.store.containers();
   const attempt = async (record: ContainerRecord, what: string, work: () => Promise<unknown>) => {
     try {
-      await work();
+      if (!(await isRemnant(ctx, record))) await work();
     } catch (error) {
       broken.push(record.id);
       ctx.log.error(`Could not restore ${what} ${record.id}, leaving its record alone: ${textOf(error)}`);
@@ -48,6 +48,17 @@ export async function restoreAll(ctx: PodContext): Promise<RestoreReport> {
   for (const { record, kind } of ours) if (kind === 'container') await attempt(record, 'container', () => restoreInSandbox(ctx, record));
   await restoreNetworks(ctx);
   return { sandboxes: ctx.registry.list().length, containers: ctx.containers.registry.list().length, broken };
+}
+
+/**
+ * A record without config.json: its removal was cut off, or its making on a boot before this one. Processes come after that
+ * file and go before it, so nothing can run here: the removal is finished.
+ */
+async function isRemnant(ctx: PodContext, record: ContainerRecord): Promise<boolean> {
+  if (await exists(posix.join(ctx.store.containerDirectory(record.id), 'config.json'))) return false;
+  ctx.log.warn(`Record ${record.id} (${record.names.join(', ')}) has no config.json: finishing its removal`);
+  await ctx.store.deleteContainer(record.id);
+  return true;
 }
 
 /** CRI-O's are those whose metadata has pod-name and pod-id; anything else belongs to another tool [D178]. */
