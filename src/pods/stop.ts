@@ -7,11 +7,16 @@ import { removeShm } from './storage.ts';
 
 /** Seconds for the containers when the request has no deadline [D96]. */
 const DEFAULT_GRACE_SECONDS = 10;
+/**
+ * A pause process has nothing to bring to an end, and the kernel drops a TERM that reaches it, as the first of its PID
+ * namespace, before it has its handler: on a busy node that is so for a while after the start (docs/parity.md).
+ */
+const INFRA_GRACE_SECONDS = 1;
 
 /** Grace periods of a pod's containers and of its infra container, from the seconds left to the request [D96]. */
 export function gracePeriods(secondsLeft: number | undefined): { readonly containers: number; readonly infra: number } {
   const total = secondsLeft === undefined ? DEFAULT_GRACE_SECONDS : Math.max(0, Math.floor(secondsLeft));
-  return { containers: total < 2 ? total / 2 : total - 1, infra: total };
+  return { containers: total < 2 ? total / 2 : total - 1, infra: Math.min(total, INFRA_GRACE_SECONDS) };
 }
 
 /**
