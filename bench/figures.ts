@@ -86,7 +86,7 @@ async function thirtyPods(peer: Peer, samples: Pick<Samples, 'add'>): Promise<vo
 async function memoryBesideWorkload(peer: Peer): Promise<number> {
   const daemon = peer.machine.pidInside(peer.daemonPid);
   const monitors = processesIn(peer.machine.path('/proc')).filter(
-    ({ pid, command }) => pid !== daemon && /conmon|containerd-shim|\/pause/.test(command),
+    ({ pid, command }) => pid !== daemon && /conmon|containerd-shim|catatonit|\/pause/.test(command),
   );
   const rollups = monitors.map(({ pid }) => `/proc/${pid}/smaps_rollup`);
   const { stdout } = await peer.machine.exec(['cat', '/dev/null', ...rollups]);

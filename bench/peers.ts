@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type CriClient, connectCri } from '../test/harness/client.ts';
 import type { ImageName } from '../test/harness/images.ts';
 import { Machine } from '../test/harness/machine.ts';
-import { NETWORK_FILES, REGISTRY, TestNode } from '../test/harness/node.ts';
+import { NETWORK_FILES, REGISTRY, TestNode, imageReference } from '../test/harness/node.ts';
 import { startRegistry } from '../test/harness/registry.ts';
 import { unpackedTool } from '../test/harness/tools.ts';
 
@@ -40,7 +40,7 @@ export async function startContainerd(): Promise<Peer> {
     writeFileSync(machine.path(file), text);
   }
   const registry = await startRegistry({
-    images: ['pause', ...IMAGES],
+    images: ['catatonit', ...IMAGES],
     address: REGISTRY,
     spawn: (argv, stdio, env) => machine.spawn(argv, stdio, env),
   });
@@ -71,7 +71,7 @@ const CRI = 'plugins."io.containerd.grpc.v1.cri"';
 /** restrict_oom_score_adj: CAP_SYS_RESOURCE may be missing, and containerd clamps only when told to. */
 const CONFIG = `version = 2
 [${CRI}]
-sandbox_image = "${REGISTRY}/pause:latest"
+sandbox_image = "${imageReference('catatonit')}"
 restrict_oom_score_adj = true
 [${CRI}.cni]
 bin_dir = "/usr/lib/cni"

@@ -3,7 +3,7 @@
 #   run    npm packages, and what CRI-O itself needs, from apt: runtimes, conmon, CNI plugins, nftables
 #   test   + tools of the tests. A package that would start a service or conflict with what a user has is never
 #            installed: it is unpacked below $CRIO_TEST_CACHE/tools (default /var/cache/crio-ts-test)
-#   bench  + containerd, unpacked likewise
+#   bench  + containerd and a small pause program, unpacked likewise
 set -eu
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 cache=${CRIO_TEST_CACHE:-/var/cache/crio-ts-test}
@@ -35,7 +35,7 @@ unpacked='tini busybox docker-registry'
 case $what in
   run) unpacked='' ;;
   test) ;;
-  bench) unpacked="$unpacked containerd" ;;
+  bench) unpacked="$unpacked containerd catatonit" ;;
   *) sed -n 2,7p "$0" >&2; exit 2 ;;
 esac
 

@@ -10,6 +10,7 @@ import { cacheDir, projectRoot, toolPath, unpackedTool } from './tools.ts';
 /**
  * - busybox: Debian's dynamic busybox with its libraries and a link for each applet; users root, nobody, app (1000)
  * - pause: what `pause_command` runs, `/pause`: waits, reaps, ends at SIGTERM, also as process 1
+ * - catatonit: a static pause of 1 MB, for what is compared with other runtimes (unpacked by `install.sh bench`)
  * - web: busybox' httpd on port 8080, answers `hello from web`
  * - layers: five layers, 80 MB and four times 8 MB, for benchmarks of pulls
  * - debian: a minimal Debian root (made by mmdebstrap: slow the first time)
@@ -58,6 +59,10 @@ const RECIPES = {
   pause: async () => ({
     layers: [{ tar: await busyboxLayer() }, { tar: await scriptLayer('pause', PAUSE) }],
     config: { Entrypoint: ['/pause'], Env: [PATH] },
+  }),
+  catatonit: async () => ({
+    layers: [{ tar: await scriptLayer('catatonit', readFileSync(unpackedTool('usr/bin/catatonit'))) }],
+    config: { Entrypoint: ['/catatonit', '-P'] },
   }),
   web: async () => ({
     layers: [{ tar: await busyboxLayer() }, { tar: await layerOf({ 'www/index.html': 'hello from web\n' }) }],
@@ -108,7 +113,7 @@ async function busyboxLayer(): Promise<Buffer> {
   });
 }
 
-async function scriptLayer(name: string, text: string): Promise<Buffer> {
+async function scriptLayer(name: string, text: string | Uint8Array): Promise<Buffer> {
   return await inTemporary(async (dir) => {
     writeFileSync(join(dir, name), text);
     chmodSync(join(dir, name), 0o755);
