@@ -16,7 +16,7 @@ import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { sha256 } from '../../src/ids/index.ts';
-import { getXattr, listXattr, openRoot, removeTreeAt } from '../../src/linux/index.ts';
+import { getXattr, listXattr, openRoot, removeTreeAt, setXattr } from '../../src/linux/index.ts';
 import { createLogger, silentLogger } from '../../src/log/index.ts';
 import { LayerUnpacker, type UnpackOptions } from '../../src/storage/index.ts';
 import { type Member, archive, dir, file, gnuLong, hardLink, header, member, symlink } from '../fixtures/tar-writer.ts';
@@ -293,6 +293,21 @@ test('[a60] modes are exact and nothing of the umask remains, set-id bits and gr
     assert.deepEqual([stat.mode & 0o7777, stat.gid], [mode, gid], path);
   }
   assert.equal(lstatSync(made(result, 'group/l')).gid, 0);
+});
+
+test('[a60] a default ACL, of the directory unpacked into or of one in the layer, takes nothing from modes', async (t) => {
+  const acl = Buffer.from('0200000001000700ffffffff04000000ffffffff20000000ffffffff', 'hex'); // u::rwx,g::---,o::---
+  using place = new Workplace();
+  if (setXattr(place.diff, 'system.posix_acl_default', acl) < 0) {
+    t.skip('this file system has no ACLs');
+    return;
+  }
+  await unpack(unpacker, place, archive(file('f', '', { mode: 0o644 }), dir('d', { mode: 0o755 }), file('d/g', '', { mode: 0o755 })));
+  using result = await inside([dir('d', { pax: [['SCHILY.xattr.system.posix_acl_default', acl]] }), file('d/g', '', { mode: 0o755 })]);
+  const modes = [place.path('diff/f'), place.path('diff/d'), place.path('diff/d/g'), made(result, 'd/g')].map(
+    (path) => statSync(path).mode & 0o7777,
+  );
+  assert.deepEqual(modes, [0o644, 0o755, 0o755, 0o755]);
 });
 
 test('ids are mapped to the host, unmapped and impossible ones fail the layer', async () => {

@@ -52,7 +52,7 @@ export class TreeWriter implements Disposable {
     this.#directories = new Directories(o.root, { uid: o.ids.uid(0), gid: o.ids.gid(0) });
     this.#ids = o.ids;
     this.#inUserNamespace = o.inUserNamespace;
-    this.#describe = new Describer({ ...o, rootMode: statOrThrow(this.#directories.root).mode });
+    this.#describe = new Describer({ ...o, root: this.#directories.root });
   }
 
   begin(entry: TarEntry, name: CleanName): void {
@@ -173,7 +173,7 @@ export class TreeWriter implements Disposable {
 
   #regular(entry: TarEntry, name: CleanName, owner: Ids): void {
     const flags = O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW;
-    this.#file = this.#create(name, 'open', (dir, base) => openAt(dir, base, flags, 0o600));
+    this.#file = this.#create(name, 'open', (dir, base) => openAt(dir, base, flags, this.#describe.creationMode(entry)));
     this.#entry = entry;
     this.#owner = owner;
   }
