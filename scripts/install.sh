@@ -7,7 +7,35 @@
 set -eu
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 cache=${CRIO_TEST_CACHE:-/var/cache/crio-ts-test}
-what=${1:-test}
+
+# Each line: a file that tells that a package is installed, and the package.
+run='
+/usr/sbin/runc                       runc
+/usr/bin/crun                        crun
+/usr/bin/conmon                      conmon
+/usr/lib/cni/bridge                  containernetworking-plugins
+/usr/sbin/nft                        nftables
+/usr/sbin/iptables                   iptables
+/usr/sbin/ip                         iproute2
+/usr/bin/nsenter                     util-linux
+/etc/ssl/certs/ca-certificates.crt   ca-certificates
+'
+test='
+/usr/bin/ps                          procps
+/usr/bin/openssl                     openssl
+/usr/bin/setfattr                    attr
+/usr/sbin/setcap                     libcap2-bin
+/usr/bin/bsdtar                      libarchive-tools
+/usr/bin/mmdebstrap                  mmdebstrap
+/usr/lib/*/libgpgme.so.11            libgpgme11
+/usr/lib/*/libdevmapper.so.1.02.1    libdevmapper1.02.1
+'
+case ${1:-test} in
+  run) needs=$run; unpacked='' ;;
+  test) needs=$run$test; unpacked='tini busybox docker-registry skopeo umoci' ;;
+  bench) needs=$run$test; unpacked='tini busybox docker-registry skopeo umoci containerd catatonit' ;;
+  *) sed -n 2,6p "$0" >&2; exit 2 ;;
+esac
 
 say() { printf 'install: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -27,20 +55,15 @@ if ! cmp -s "$root/package-lock.json" "$stamp"; then
 fi
 
 # --- apt
-# command or file that tells that a package is there : package
-needs='/usr/sbin/runc:runc /usr/bin/crun:crun /usr/bin/conmon:conmon /usr/lib/cni/bridge:containernetworking-plugins
-/usr/sbin/nft:nftables /usr/sbin/iptables:iptables /usr/sbin/ip:iproute2 /usr/bin/nsenter:util-linux
-/etc/ssl/certs/ca-certificates.crt:ca-certificates'
-unpacked='tini busybox docker-registry'
-case $what in
-  run) unpacked='' ;;
-  test) ;;
-  bench) unpacked="$unpacked containerd catatonit" ;;
-  *) sed -n 2,7p "$0" >&2; exit 2 ;;
-esac
-
+exists() { for path in "$@"; do [ -e "$path" ] && return; done; return 1; }
 missing=''
-for pair in $needs; do [ -e "${pair%%:*}" ] || missing="$missing ${pair##*:}"; done
+set -f # The patterns are expanded when they are looked for, not here.
+set -- $needs
+set +f
+while [ $# -gt 0 ]; do
+  exists $1 || missing="$missing $2"
+  shift 2
+done
 wanted=''
 for package in $unpacked; do [ -e "$cache/tools/.$package" ] || wanted="$wanted $package"; done
 [ -n "$missing$wanted" ] || exit 0
@@ -67,10 +90,11 @@ if [ -n "$missing" ]; then
   with_lists install_packages || { cat "$cache/apt.log" >&2; die "apt-get install$missing failed"; }
 fi
 
+# apt's download runs as a user of its own, who may not write here: root does it all, so no warning about that is news.
 unpack_package() {
   (
     rm -rf "$cache/unpack" && mkdir -p "$cache/unpack" "$cache/tools" && cd "$cache/unpack"
-    apt-get download -qq "$1" && dpkg-deb -x ./*.deb "$cache/tools" && touch "$cache/tools/.$1"
+    apt-get -o APT::Sandbox::User=root download -qq "$1" && dpkg-deb -x ./*.deb "$cache/tools" && touch "$cache/tools/.$1"
   ) > "$cache/apt.log" 2>&1
 }
 for package in $wanted; do

@@ -10,7 +10,7 @@ import { runOk } from '../../src/process/index.ts';
 import { inPrivateNetwork } from '../harness/netns.ts';
 import { RegistryStorage } from '../harness/registry-storage.ts';
 import { type RunningRegistry, startRegistry } from '../harness/registry.ts';
-import { toolPath } from '../harness/tools.ts';
+import { toolPath, unpackedTool } from '../harness/tools.ts';
 
 inPrivateNetwork(import.meta.filename);
 
@@ -252,26 +252,37 @@ describe('what cannot be pulled', () => {
   });
 });
 
-describe('images that skopeo made', { skip: existsSync('/usr/bin/skopeo') ? false : 'skopeo is not installed' }, () => {
-  for (const [kind, ...options] of [
-    ['oci', '--format', 'oci'],
-    ['v2s2', '--format', 'v2s2'],
-    ['zstd', '--format', 'oci', '--dest-compress-format', 'zstd'],
-  ] as const) {
-    it(`[I43] are pulled: ${kind}`, async () => {
-      storage.putImage('source', 'latest', { layers });
-      const copy = ['copy', '--policy', join(fixture.dir, 'policy.json'), '--src-tls-verify=false', '--dest-tls-verify=false', ...options];
-      const target = name(`skopeo-${kind}`);
-      await runOk(['skopeo', ...copy, `docker://${name('source')}`, `docker://${target}`], {
-        timeoutMs: 60_000,
-        env: { PATH: toolPath, HOME: fixture.dir },
+describe(
+  'images that skopeo made',
+  { skip: [unpackedTool('usr/bin/skopeo'), '/usr/bin/skopeo'].some(existsSync) ? false : 'skopeo is not installed' },
+  () => {
+    for (const [kind, ...options] of [
+      ['oci', '--format', 'oci'],
+      ['v2s2', '--format', 'v2s2'],
+      ['zstd', '--format', 'oci', '--dest-compress-format', 'zstd'],
+    ] as const) {
+      it(`[I43] are pulled: ${kind}`, async () => {
+        storage.putImage('source', 'latest', { layers });
+        const copy = [
+          'copy',
+          '--policy',
+          join(fixture.dir, 'policy.json'),
+          '--src-tls-verify=false',
+          '--dest-tls-verify=false',
+          ...options,
+        ];
+        const target = name(`skopeo-${kind}`);
+        await runOk(['skopeo', ...copy, `docker://${name('source')}`, `docker://${target}`], {
+          timeoutMs: 60_000,
+          env: { PATH: toolPath, HOME: fixture.dir },
+        });
+        const { imageId } = await fixture.images.pull(target);
+        assert.equal((await fixture.images.find(imageId))?.config.diffIds.length, 2);
+        assert.equal(fixture.layers().length, 2);
       });
-      const { imageId } = await fixture.images.pull(target);
-      assert.equal((await fixture.images.find(imageId))?.config.diffIds.length, 2);
-      assert.equal(fixture.layers().length, 2);
-    });
-  }
-});
+    }
+  },
+);
 
 describe('images of the store', () => {
   it('[I8, I71] are found by id, prefix, name, digest and short name', async () => {
