@@ -87,7 +87,7 @@ async function demo(): Promise<void> {
       return '';
     });
   } catch (error) {
-    console.error(`\nThe end of the daemon's log:\n${tail(node.log())}`);
+    if (node.log() !== '') console.error(`\nThe end of the daemon's log:\n${tail(node.log())}`);
     throw error;
   } finally {
     await node.end();

@@ -10,6 +10,8 @@ cache=${CRIO_TEST_CACHE:-/var/cache/crio-ts-test}
 
 # Each line: a file that tells that a package is installed, and the package.
 run='
+/usr/lib/*/libatomic.so.1             libatomic1
+/usr/lib/*/libstdc++.so.6            libstdc++6
 /usr/sbin/runc                       runc
 /usr/bin/crun                        crun
 /usr/bin/conmon                      conmon
@@ -45,16 +47,7 @@ mkdir -p "$cache" 2>/dev/null || die "cannot create $cache: run as root, or poin
 exec 9> "$cache/install.lock"
 flock 9
 
-# --- npm: the lock file that was installed last is kept as a stamp
-stamp=$root/node_modules/.installed-package-lock.json
-if ! cmp -s "$root/package-lock.json" "$stamp"; then
-  command -v npm > /dev/null || die "npm is missing: install Node.js (20 or newer) with npm, then try again"
-  say "npm ci"
-  (cd "$root" && npm ci --no-audit --no-fund --loglevel=error) >&2
-  cp "$root/package-lock.json" "$stamp"
-fi
-
-# --- apt
+# --- apt, first: npm's Node needs libraries from there
 exists() { for path in "$@"; do [ -e "$path" ] && return; done; return 1; }
 missing=''
 set -f # The patterns are expanded when they are looked for, not here.
@@ -66,10 +59,10 @@ while [ $# -gt 0 ]; do
 done
 wanted=''
 for package in $unpacked; do [ -e "$cache/tools/.$package" ] || wanted="$wanted $package"; done
-[ -n "$missing$wanted" ] || exit 0
-
-command -v apt-get > /dev/null || die "missing:$missing$wanted, and there is no apt-get: install them by hand"
-[ "$(id -u)" = 0 ] || die "missing:$missing$wanted: run as root once, so that apt can bring them"
+if [ -n "$missing$wanted" ]; then
+  command -v apt-get > /dev/null || die "missing:$missing$wanted, and there is no apt-get: install them by hand"
+  [ "$(id -u)" = 0 ] || die "missing:$missing$wanted: run as root once, so that apt can bring them"
+fi
 
 # A package list that is absent or too old shows as a failed try: update once, then try again.
 updated=''
@@ -102,3 +95,12 @@ for package in $wanted; do
   with_lists unpack_package "$package" || { cat "$cache/apt.log" >&2; die "cannot download the Debian package $package"; }
 done
 rm -rf "$cache/unpack"
+
+# --- npm: the lock file that was installed last is kept as a stamp
+stamp=$root/node_modules/.installed-package-lock.json
+if ! cmp -s "$root/package-lock.json" "$stamp"; then
+  command -v npm > /dev/null || die "npm is missing: install Node.js (20 or newer) with npm, then try again"
+  say "npm ci"
+  (cd "$root" && npm ci --no-audit --no-fund --loglevel=error) >&2
+  cp "$root/package-lock.json" "$stamp"
+fi

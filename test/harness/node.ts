@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { after, afterEach, before } from 'node:test';
@@ -158,7 +158,7 @@ export class TestNode {
 
   /** What the daemon wrote to its standard output and error since the node was booted. */
   log(): string {
-    return readFileSync(this.#logFile, 'utf8');
+    return existsSync(this.#logFile) ? readFileSync(this.#logFile, 'utf8') : '';
   }
 
   get #logFile(): string {
