@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { TestLine } from './reporter.ts';
+import { unpackedTool } from './tools.ts';
 
 const options = parseArgs({ options: { jobs: { type: 'string' }, root: { type: 'string' } }, allowPositionals: true });
 const root = options.values.root ?? dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -34,8 +35,9 @@ const living = new Set<number>();
 async function runJob(job: Job): Promise<Result> {
   const began = performance.now();
   const [program = '', ...args] = job.argv;
-  // Without node:test's own variable: this runner may itself run in a test.
-  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+  // Without node:test's own variable, as this runner may itself run in a test; with the tools that are not installed.
+  const { NODE_TEST_CONTEXT: _, ...rest } = process.env;
+  const env = { ...rest, PATH: `${rest['PATH'] ?? ''}:${unpackedTool('usr/bin')}` };
   const child = spawn(program, args, { cwd: root, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   const { promise: closed, resolve } = Promise.withResolvers<string>();
   const output: Buffer[] = [];
