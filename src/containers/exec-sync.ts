@@ -33,12 +33,7 @@ export async function execSync(container: Container, command: readonly string[],
     const pidFile = join(directory, 'pidfile');
     const terminal = false; // A terminal of its own for a single answer would only merge and rewrite the bytes.
     await writeFile(processFile, stringifyExactJson({ ...container.facts.spec.process, terminal, args: [...command] }), { mode: 0o644 });
-    return await collect(
-      container.facts.runtime.exec(container.id, processFile, pidFile),
-      pidFile,
-      timeoutSeconds,
-      container.facts.tty,
-    );
+    return await collect(container.facts.runtime.exec(container.id, processFile, pidFile), pidFile, timeoutSeconds, container.facts.tty);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

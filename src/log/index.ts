@@ -1,1 +1,1 @@
-export { LEVELS, type Fields, type Level, type Logger, type LogSink, createLogger, silentLogger, stderrSink } from './logger.ts';
+export { type Fields, type Level, type Logger, type LogSink, createLogger, silentLogger, stderrSink } from './logger.ts';

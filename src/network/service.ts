@@ -88,6 +88,7 @@ export class NetworkService {
 
   /** Loads and watches the configuration. Fails when host ports are wanted and the host has neither nft nor iptables [H62]. */
   async start(): Promise<void> {
+    await this.#cache.sweep();
     const { disableHostPortMapping } = this.#settings;
     if (disableHostPortMapping) this.#log.info('HostPort Mapping is Disabled in CRI-O');
     const [hostPorts] = await Promise.all([

@@ -78,7 +78,7 @@ test('what cannot be run is said with its errno, and no descriptor stays open', 
 test('helpers and launched children side by side each get their own end', async () => {
   const all = Array.from({ length: 12 }, async (_, index) => {
     if (index % 2 === 0) return (await run(['sh', '-c', `exit ${index}`], { timeoutMs })).code;
-    const child = await launch(['/bin/sh', '-c', `exit ${index}`], { env: {} });
+    const child = launch(['/bin/sh', '-c', `exit ${index}`], { env: {} });
     return (await child.exited).code;
   });
   assert.deepEqual(

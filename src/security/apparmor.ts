@@ -2,7 +2,6 @@ import { existsSync, readFileSync } from 'node:fs';
 import { Failure } from '../errors/index.ts';
 
 const ENABLED = '/sys/module/apparmor/parameters/enabled';
-const LOADED = '/sys/kernel/security/apparmor/profiles';
 
 /** The kernel has it on and its parser is installed [G36]. */
 export function isApparmorEnabled(path: string = process.env['PATH'] ?? ''): boolean {
@@ -12,17 +11,6 @@ export function isApparmorEnabled(path: string = process.env['PATH'] ?? ''): boo
     return false; // No such module: not this kernel.
   }
   return ['/sbin', ...path.split(':')].some((directory) => directory !== '' && existsSync(`${directory}/apparmor_parser`));
-}
-
-/** Whether the kernel has a profile of that name [G38]; a missing list means no. */
-export function isApparmorProfileLoaded(name: string): boolean {
-  try {
-    return readFileSync(LOADED, 'utf8')
-      .split('\n')
-      .some((line) => line.startsWith(`${name} `));
-  } catch {
-    return false;
-  }
 }
 
 export interface ApparmorRequest {

@@ -17,7 +17,7 @@ export {
   planCapabilities,
   readHostCapabilities,
 } from './capabilities.ts';
-export { type SeccompTarget, applySeccomp, atLeast } from './seccomp.ts';
+export { type SeccompTarget, applySeccomp } from './seccomp.ts';
 export { defaultSeccompProfile } from './seccomp-default.ts';
 export { loadSeccompProfile, parseSeccompProfile } from './seccomp-profile.ts';
 export {
@@ -28,5 +28,5 @@ export {
   loadDefaultSeccomp,
   resolveSeccomp,
 } from './seccomp-request.ts';
-export { type ApparmorRequest, apparmorProfile, isApparmorEnabled, isApparmorProfileLoaded } from './apparmor.ts';
+export { type ApparmorRequest, apparmorProfile, isApparmorEnabled } from './apparmor.ts';
 export { type LabelRules, type SelinuxOptions, applyLabelRules, containerLabel, isSelinuxEnabled } from './selinux.ts';

@@ -44,6 +44,11 @@ export class AttachmentCache {
     }
   }
 
+  /** Removes what writers that were killed left behind; for a start, when nobody else of us writes. */
+  async sweep(): Promise<void> {
+    for (const file of await this.#files()) if (file.startsWith('.tmp-')) await rm(join(this.#dir, file), { force: true });
+  }
+
   /** Every attachment, or those of one container, in the order of their file names. What cannot be read is left out. */
   async list(containerId?: string): Promise<readonly CachedAttachment[]> {
     const found: CachedAttachment[] = [];

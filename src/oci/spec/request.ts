@@ -9,8 +9,6 @@ export type StringMap = ReadonlyMap<string, string>;
 export const NamespaceMode = { POD: 0, CONTAINER: 1, NODE: 2, TARGET: 3 } as const;
 /** runtime.v1.MountPropagation */
 export const MountPropagation = { PRIVATE: 0, HOST_TO_CONTAINER: 1, BIDIRECTIONAL: 2 } as const;
-/** runtime.v1.SecurityProfile.ProfileType */
-export const ProfileType = { RuntimeDefault: 0, Unconfined: 1, Localhost: 2 } as const;
 /** runtime.v1.SupplementalGroupsPolicy */
 export const SupplementalGroupsPolicy = { Merge: 0, Strict: 1 } as const;
 /** runtime.v1.Protocol */

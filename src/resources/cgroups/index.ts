@@ -4,7 +4,6 @@ export {
   containerDirectory,
   droppedInfraDirectory,
   expandSlice,
-  parentDirectory,
   parseCgroupParent,
   sandboxCgroupsPath,
 } from './paths.ts';
