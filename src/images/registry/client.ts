@@ -149,9 +149,11 @@ export class RegistryClient {
       const all = { 'Docker-Distribution-API-Version': 'registry/2.0', ...headers };
       return transport.exchange({ url, headers: all, authorization, trust, signal });
     };
+    // As it was when this request went out: another request may learn the scheme meanwhile.
+    const known = session.scheme;
     try {
-      const response = await send(session.scheme ?? 'https').catch(async (error: unknown) => {
-        if (!trust.insecure || session.scheme !== undefined || signal?.aborted === true) throw error;
+      const response = await send(known ?? 'https').catch(async (error: unknown) => {
+        if (!trust.insecure || known !== undefined || signal?.aborted === true) throw error;
         const plain = await send('http');
         session.scheme = 'http';
         return plain;

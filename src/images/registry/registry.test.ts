@@ -27,7 +27,7 @@ describe('challenges', () => {
     for (const unit of ['a', '=', '"', 'a=b,', 'a ', '\\', ',']) {
       const start = performance.now();
       parseChallenges(`x ${unit.repeat(100_000)}`);
-      assert.ok(performance.now() - start < 200, unit);
+      assert.ok(performance.now() - start < 2000, unit);
     }
   });
 });
