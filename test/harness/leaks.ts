@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseMountInfo } from '../../src/linux/index.ts';
 import { cgroupsBelow, cgroupsNaming } from './cgroups.ts';
 import type { Machine } from './machine.ts';
+import { cacheDir } from './tools.ts';
 
 const STORE = '/var/lib/containers/storage';
 
@@ -19,7 +20,7 @@ export async function traces(machine: Machine, subject: Subject): Promise<Set<st
   const links = JSON.parse((await machine.exec(['ip', '-j', 'link'])).stdout.toString('utf8')) as { ifname: string }[];
   const rules = (await machine.exec(['nft', 'list', 'ruleset'])).stdout.toString('utf8');
   return new Set([
-    ...parseMountInfo(readFileSync(`/proc/${machine.init}/mountinfo`, 'utf8')).map((mount) => `mount ${mount.mountPoint}`),
+    ...mountPoints(machine).map((mountPoint) => `mount ${mountPoint}`),
     ...links.filter((link) => !STAYING_LINKS.test(link.ifname)).map((link) => `network interface ${link.ifname}`),
     ...rules
       .split('\n')
@@ -71,6 +72,12 @@ function files(machine: Machine, dir: string): string[] {
     .filter((entry) => !entry.isDirectory())
     .map((entry) => join(dir, entry.parentPath.slice(top.length), entry.name))
     .filter((file) => !STAYING_FILES.some((staying) => staying.test(file)));
+}
+
+function mountPoints(machine: Machine): string[] {
+  const points = parseMountInfo(readFileSync(`/proc/${machine.init}/mountinfo`, 'utf8')).map((mount) => mount.mountPoint);
+  // A root that is being built there had its mounts when the machine started, and is renamed when it is finished.
+  return points.filter((point) => !point.startsWith(`${cacheDir}/`));
 }
 
 /** Monitors, containers, helpers, and children that nobody has waited for; the daemon itself is none. */

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { TestLine } from './reporter.ts';
-import { unpackedTool } from './tools.ts';
+import { unpackedDirs } from './tools.ts';
 
 const options = parseArgs({ options: { jobs: { type: 'string' }, root: { type: 'string' } }, allowPositionals: true });
 const root = options.values.root ?? dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -37,7 +37,7 @@ async function runJob(job: Job): Promise<Result> {
   const [program = '', ...args] = job.argv;
   // Without node:test's own variable, as this runner may itself run in a test; with the tools that are not installed.
   const { NODE_TEST_CONTEXT: _, ...rest } = process.env;
-  const env = { ...rest, PATH: `${rest['PATH'] ?? ''}:${unpackedTool('usr/bin')}` };
+  const env = { ...rest, PATH: [rest['PATH'] ?? '', ...unpackedDirs].join(':') };
   const child = spawn(program, args, { cwd: root, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   const { promise: closed, resolve } = Promise.withResolvers<string>();
   const output: Buffer[] = [];

@@ -15,8 +15,11 @@ export function unpackedTool(path: string): string {
   return join(cacheDir, 'tools', path);
 }
 
+/** Where those programs are. */
+export const unpackedDirs = [unpackedTool('usr/bin'), unpackedTool('bin')];
+
 /** PATH for programs of tests: the machine's own first, then what is unpacked. */
-export const toolPath = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin', unpackedTool('usr/bin')].join(':');
+export const toolPath = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin', ...unpackedDirs].join(':');
 
 /** The program under test: the checkout's, unless an installed one is to be tested. */
 export const crioProgram = process.env['CRIO_TEST_PROGRAM'] ?? join(projectRoot, 'bin/crio');
