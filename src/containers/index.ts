@@ -1,3 +1,4 @@
+export { annotation, createdAnnotation, jsonAnnotation, stringMapAnnotation } from './annotations.ts';
 export { Container, type ContainerFacts, type PodOfContainer } from './container.ts';
 export type { ContainerContext, ContainerEvent } from './context.ts';
 export { Creations, type Progress } from './creations.ts';
@@ -9,16 +10,7 @@ export { infraName, podName } from './names.ts';
 export { ContainerRegistry } from './registry.ts';
 export { type Intent, Journal } from './journal.ts';
 export { removeContainer, removeMonitorFiles } from './remove.ts';
-export {
-  annotation,
-  createdAnnotation,
-  foreignManager,
-  jsonAnnotation,
-  readSavedSpec,
-  restoreContainer,
-  restoreInfraContainer,
-  stringMapAnnotation,
-} from './restore.ts';
+export { foreignManager, readSavedSpec, restoreContainer, restoreInfraContainer } from './restore.ts';
 export { startContainer } from './start.ts';
 export { type ContainerState, startedAt } from './state.ts';
 export { stopContainer } from './stop.ts';

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { wrap } from '../errors/index.ts';
+import { textOf, wrap } from '../errors/index.ts';
+import { isHexId } from '../ids/index.ts';
 import type { Container } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { stopContainer } from './stop.ts';
@@ -32,9 +33,25 @@ export async function removeContainer(
   } catch (error) {
     throw wrap(`failed to delete container ${name} in pod sandbox ${pod.id}`, error);
   }
+  await releaseImageVolumes(ctx, container);
   container.removed = true;
   ctx.registry.delete(container);
   ctx.onEvent('deleted', container);
+}
+
+/**
+ * The container was one user of the mounts of its image volumes; CRI-O lets those stay for as long as the image.
+ * The container has gone by now: a mount that does not go is worth a line, not a failure.
+ */
+async function releaseImageVolumes(ctx: ContainerContext, container: Container): Promise<void> {
+  for (const { image } of container.facts.mounts) {
+    if (image === undefined || !isHexId(image.image)) continue;
+    try {
+      await ctx.store.unmountImage(image.image);
+    } catch (error) {
+      ctx.log.warn(`Failed to unmount image ${image.image}, a volume of container ${container.id}: ${textOf(error)}`);
+    }
+  }
 }
 
 /** What a monitor leaves behind: the exit file, and (conmon 2.1) its link to the run directory. */

@@ -1,51 +1,21 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Nanoseconds, fromRfc3339 } from '../clock/index.ts';
 import { Failure, textOf, wrap } from '../errors/index.ts';
 import { type ContainerId, type HexId, isHexId } from '../ids/index.ts';
 import type { OciRuntime } from '../oci/runtime/index.ts';
-import { type ContainerMetadata, type Mount, type OciSpec, type StringMap, decodeSpec } from '../oci/spec/index.ts';
+import { type ContainerMetadata, type OciSpec, decodeSpec } from '../oci/spec/index.ts';
+import { annotation, createdAnnotation, jsonAnnotation, stringMapAnnotation } from './annotations.ts';
 import { Container, type ContainerFacts, type PodOfContainer } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { takeExit } from './exit.ts';
 import { initIsAlive } from './liveness.ts';
+import { mountsOfSpec } from './mounts.ts';
 import { isLive } from './state.ts';
 import { type SavedState, decodeStateFile } from './state-file.ts';
-
-const PREFIX = 'io.kubernetes.cri-o.';
 
 /** A container's config.json as the persistent directory has it: what everything is restored from. */
 export async function readSavedSpec(directory: string): Promise<OciSpec> {
   return decodeSpec(await readFile(join(directory, 'config.json'), 'utf8'));
-}
-
-/** The value of `io.kubernetes.cri-o.<name>`. */
-export function annotation(spec: OciSpec, name: string): string | undefined {
-  return Object.hasOwn(spec.annotations, PREFIX + name) ? spec.annotations[PREFIX + name] : undefined;
-}
-
-/** JSON of an annotation, or CRI-O's failure text [D179, P75]. `null` counts as absent. */
-export function jsonAnnotation(spec: OciSpec, name: string): unknown {
-  try {
-    return JSON.parse(annotation(spec, name) ?? '') as unknown;
-  } catch (error) {
-    throw new Failure('Unknown', `error unmarshalling ${PREFIX}${name} annotation: ${textOf(error)}`, { cause: error });
-  }
-}
-
-export function stringMapAnnotation(spec: OciSpec, name: string): StringMap {
-  const json = jsonAnnotation(spec, name);
-  if (json === null) return new Map();
-  if (typeof json !== 'object' || Array.isArray(json))
-    throw new Failure('Unknown', `error unmarshalling ${PREFIX}${name} annotation: not an object`);
-  return new Map(Object.entries(json).map(([key, value]) => [key, String(value)]));
-}
-
-export function createdAnnotation(spec: OciSpec): Nanoseconds {
-  const text = annotation(spec, 'Created') ?? '';
-  const created = fromRfc3339(text);
-  if (created === undefined) throw new Failure('Unknown', `parsing created timestamp annotation: cannot parse "${text}" as RFC 3339`);
-  return created;
 }
 
 export interface ContainerRecordPaths {
@@ -127,7 +97,7 @@ export async function refresh(ctx: ContainerContext, container: Container): Prom
 
 function factsFromSpec(record: ContainerRecordPaths, spec: OciSpec, pod: PodOfContainer, runtime: OciRuntime): ContainerFacts {
   const imageId = annotation(spec, 'ImageRef') ?? '';
-  if (!isHexId(imageId)) throw new Failure('Unknown', `invalid ${PREFIX}ImageRef annotation: "${imageId}"`);
+  if (!isHexId(imageId)) throw new Failure('Unknown', `invalid io.kubernetes.cri-o.ImageRef annotation: "${imageId}"`);
   const digests = annotation(spec, 'ImageRepoDigests') ?? '';
   return {
     ...commonFacts(record, spec, pod, runtime),
@@ -139,7 +109,7 @@ function factsFromSpec(record: ContainerRecordPaths, spec: OciSpec, pod: PodOfCo
       someName: annotation(spec, 'ImageName') ?? '',
       repoDigests: digests === '' ? [] : digests.split(','),
     },
-    mounts: mountsFromSpec(spec),
+    mounts: mountsOfSpec(spec),
   };
 }
 
@@ -167,32 +137,4 @@ function commonFacts(record: ContainerRecordPaths, spec: OciSpec, pod: PodOfCont
 function metadataFromSpec(spec: OciSpec): ContainerMetadata {
   const json = (jsonAnnotation(spec, 'Metadata') ?? {}) as { name?: unknown; attempt?: unknown };
   return { name: typeof json.name === 'string' ? json.name : '', attempt: typeof json.attempt === 'number' ? json.attempt : 0 };
-}
-
-/** The CRI mounts that Status lists, from the Volumes annotation [P90]. */
-function mountsFromSpec(spec: OciSpec): Mount[] {
-  const json = annotation(spec, 'Volumes') === undefined ? [] : jsonAnnotation(spec, 'Volumes');
-  if (!Array.isArray(json)) return [];
-  return json.map((entry: Record<string, unknown>) => ({
-    containerPath: textOr(entry['container_path']),
-    hostPath: textOr(entry['host_path']),
-    readonly: entry['readonly'] === true,
-    recursiveReadOnly: entry['recursive_read_only'] === true,
-    propagation: typeof entry['propagation'] === 'number' ? entry['propagation'] : 0,
-    selinuxRelabel: entry['selinux_relabel'] === true,
-    uidMappings: [],
-    gidMappings: [],
-    imageSubPath: '',
-    image: imageOfVolume(entry['image']),
-  }));
-}
-
-function textOr(value: unknown): string {
-  return typeof value === 'string' ? value : '';
-}
-
-function imageOfVolume(image: unknown): Mount['image'] {
-  if (image === null || typeof image !== 'object') return undefined;
-  const name = (image as { image?: unknown }).image;
-  return { image: typeof name === 'string' ? name : '', annotations: new Map(), userSpecifiedImage: '', runtimeHandler: '', imageRef: '' };
 }

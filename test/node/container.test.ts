@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ContainerState, MountPropagation, NamespaceMode, SecurityProfile_ProfileType } from '../../src/wire/index.ts';
@@ -322,6 +322,35 @@ test('[F77 F79 F80] binds: files are seen both ways, read-only ones refuse, miss
   assert.match(text, /^\/made$/m);
   assert.equal(node.read('/var/log/bound/answer'), 'back\n');
   assert.ok(statSync(node.path('/var/log/absent')).isDirectory());
+});
+
+test('[D161 F88 F92 F93 I76 P90] Status tells mounts with resolved paths, image volumes by image id, which stay; a restart changes nothing', async () => {
+  mkdirSync(node.path('/var/log/real'), { recursive: true });
+  symlinkSync('real', node.path('/var/log/link'));
+  await inPod('mounts', async (podSandboxId, sandboxConfig) => {
+    const { image } = await node.client.ImageStatus({ image: { image: BUSYBOX } });
+    const mounts = [
+      { hostPath: '/var/log/link', containerPath: '/bound', readonly: true },
+      { containerPath: '/volume', image: { image: BUSYBOX } },
+      { containerPath: '/volume-etc', image: { image: BUSYBOX }, imageSubPath: 'etc' },
+    ];
+    const config = containerConfig('c', BUSYBOX, OBEDIENT, { mounts });
+    const { containerId } = await node.client.CreateContainer({ podSandboxId, config, sandboxConfig });
+    const told = (await stateOf(node.client, containerId)).mounts;
+    const [bound, volume] = told;
+    assert.deepEqual([bound?.containerPath, bound?.hostPath, bound?.readonly, bound?.image], ['/bound', '/var/log/real', true, undefined]);
+    assert.deepEqual([volume?.containerPath, volume?.readonly], ['/volume', true]);
+    assert.match(volume?.hostPath ?? '', /\/overlay\//);
+    assert.equal(volume?.image?.image, image?.id);
+    assert.equal(volume?.image?.imageRef, image?.id);
+    await node.restart();
+    assert.deepEqual((await stateOf(node.client, containerId)).mounts, told);
+    await refused(
+      node.client.RemoveImage({ image: { image: BUSYBOX } }),
+      'FAILED_PRECONDITION',
+      new RegExp(`^the image is in use by ${containerId} `),
+    );
+  });
 });
 
 test('[F80] propagation that the source cannot give is refused', async () => {

@@ -9,6 +9,7 @@ import { UndoStack } from '../../sync/index.ts';
 import { Container } from '../container.ts';
 import type { Progress } from '../creations.ts';
 import { removeMonitorFiles } from '../remove.ts';
+import { mountsOfSpec } from '../mounts.ts';
 import { containerName } from '../names.ts';
 import type { Creation, CreationContext, PodForCreation } from './context.ts';
 import { type Storage, prepareStorage } from './image.ts';
@@ -143,7 +144,7 @@ async function createProcess(
       annotations: config.annotations,
       createdAt: storage.createdAt,
       image: { requested: config.image?.image ?? '', id: image.id, someName: image.someName ?? '', repoDigests: image.repoDigests },
-      mounts: config.mounts,
+      mounts: mountsOfSpec(spec),
       stopSignal: spec.annotations['org.opencontainers.image.stopSignal'] ?? '',
     },
     { state: { status: 'created' } },

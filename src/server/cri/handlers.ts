@@ -60,7 +60,7 @@ export function criHandlers({ pods, containers, images, pulls, runtimeVersion, v
       PullImage: pullImage(images, pulls),
       ListImages: listImages(images),
       ImageStatus: imageStatus(images),
-      RemoveImage: removeImage(images),
+      RemoveImage: removeImage(images, containers.registry),
       ImageFsInfo: imageFsInfo(images),
     },
   };
