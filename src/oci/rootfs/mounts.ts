@@ -188,9 +188,13 @@ export function planPropagation(
     case MountPropagation.HOST_TO_CONTAINER: {
       const found = sourceMount();
       if (!isShared(found, true))
-        throw new Failure('FailedPrecondition', `path "${source}" is mounted on "${found.mountPoint}" but it is not a shared or slave mount`, {
-          advice: `Make it one: mount --make-rshared ${found.mountPoint}`,
-        });
+        throw new Failure(
+          'FailedPrecondition',
+          `path "${source}" is mounted on "${found.mountPoint}" but it is not a shared or slave mount`,
+          {
+            advice: `Make it one: mount --make-rshared ${found.mountPoint}`,
+          },
+        );
       return { option: 'rslave', rootfs: 'rslave' };
     }
     case MountPropagation.BIDIRECTIONAL: {
