@@ -8,6 +8,7 @@ import { silentLogger } from '../../src/log/index.ts';
 import { LayerUnpacker } from '../../src/storage/index.ts';
 import { archive, dir, file, hardLink, symlink } from '../fixtures/tar-writer.ts';
 import { projectRoot } from '../harness/tools.ts';
+import { toolPath } from '../harness/tools.ts';
 import { Workplace, reassembled, treeLines, unpack } from '../harness/trees.ts';
 
 const unpacker = new LayerUnpacker({ log: silentLogger, maxWorkers: 2 });
@@ -66,7 +67,7 @@ const XATTRS = `
   setfattr -n trusted.mine -v 0x00ff00 a/b; setfattr -h -n trusted.link -v 1 dangling; setfattr -n user.empty a/512; setfattr -n trusted.fifo -v 1 fifo
   setcap cap_net_raw,cap_net_bind_service=ep a/setuid`;
 
-const have = (program: string) => ['/usr/bin', '/usr/sbin', '/bin', '/sbin'].some((path) => existsSync(`${path}/${program}`));
+const have = (program: string) => toolPath.split(':').some((path) => existsSync(`${path}/${program}`));
 
 for (const { what, tree, argv, xattrs } of MAKERS) {
   const [program = '', ...args] = argv;
