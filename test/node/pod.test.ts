@@ -91,6 +91,16 @@ test('[D58 D75 D76] no process runs for a pod without a shared PID namespace; it
   await remove(id);
 });
 
+test('[D82 D115] the verbose status shows the spec that is on disk, and the pod’s address', async () => {
+  const podSandboxId = await runSandbox(pod('verbose'));
+  const { info, status } = await node.client.PodSandboxStatus({ podSandboxId, verbose: true });
+  const { runtimeSpec, ...more } = JSON.parse(info.get('info') ?? '') as { runtimeSpec: { annotations: Record<string, string> } };
+  const saved = JSON.parse(node.read(join(userdata(podSandboxId), 'config.json'))) as typeof runtimeSpec;
+  assert.deepEqual(more, {});
+  assert.deepEqual(runtimeSpec, { ...saved, annotations: { ...saved.annotations, 'io.kubernetes.cri-o.IP.0': status?.network?.ip } });
+  await remove(podSandboxId);
+});
+
 test('[D46 D75 D79 F59] a pod that shares its PID namespace has a pause process, which its containers see as PID 1', async () => {
   const config = pod('shared-pid');
   const shared = { ...config, linux: linux(config, { pid: NamespaceMode.POD }) };

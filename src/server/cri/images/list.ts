@@ -12,7 +12,7 @@ export function listImages(images: ImageService): Handler<ListImagesRequest, Lis
   };
 }
 
-/** [I66–I68, I70] */
+/** [I66–I68]; an image's annotations are told by its status alone. */
 export function wireImage(image: Image, repoDigests: readonly string[]): MessageInput<WireImage> {
   const { uid, username } = image.user;
   return {
@@ -22,7 +22,6 @@ export function wireImage(image: Image, repoDigests: readonly string[]): Message
     size: image.size,
     uid: uid === undefined ? undefined : { value: BigInt(uid) },
     username: username ?? '',
-    spec: { annotations: image.annotations },
     pinned: image.pinned,
   };
 }

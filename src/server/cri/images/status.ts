@@ -10,7 +10,8 @@ export function imageStatus(images: ImageService): Handler<ImageStatusRequest, I
     if (image === undefined || image.image === '') throw new Failure('InvalidArgument', 'no image specified');
     const found = await images.find(image.image);
     if (found === undefined) return {};
-    return { image: wireImage(found, found.repoDigests), info: verbose ? new Map([['info', verboseInfo(found)]]) : new Map() };
+    const told = { ...wireImage(found, found.repoDigests), spec: { annotations: found.annotations } };
+    return { image: told, info: verbose ? new Map([['info', verboseInfo(found)]]) : new Map() };
   };
 }
 

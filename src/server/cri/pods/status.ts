@@ -46,9 +46,11 @@ export function stateOfSandbox(sandbox: Sandbox): number {
   return sandbox.stopped ? PodSandboxState.SANDBOX_NOTREADY : PodSandboxState.SANDBOX_READY;
 }
 
-/** [D115] The spec goes in as the text that is on disk. */
+/** [D115] The spec as it is on disk, and the pod's addresses, which are known only after it was written [D82]. */
 function verboseInfo(sandbox: Sandbox): string {
-  const spec = encodeSpec(sandbox.facts.spec);
+  const { spec: saved } = sandbox.facts;
+  const ips = Object.fromEntries(sandbox.ips.map((ip, n) => [`io.kubernetes.cri-o.IP.${n}`, ip]));
+  const spec = encodeSpec({ ...saved, annotations: { ...saved.annotations, ...ips } });
   const { infra } = sandbox;
   if (infra === undefined) return `{"runtimeSpec":${spec}}`;
   return `{"image":${JSON.stringify(infra.facts.image.requested)},"pid":${infra.init?.pid ?? 0},"runtimeSpec":${spec}}`;
