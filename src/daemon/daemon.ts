@@ -120,6 +120,7 @@ function stopSignal(log: Logger): Promise<void> {
       });
     }
     process.on('SIGPIPE', () => {});
+    process.on('SIGHUP', () => log.warn('Received SIGHUP: the configuration is read at start only, so far'));
   });
 }
 

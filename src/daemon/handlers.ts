@@ -14,7 +14,7 @@ export async function buildRuntimes(
   log: Logger,
 ): Promise<RuntimeTable> {
   const runtimes = await Promise.all(
-    [...handlers].map(async ([name, handler]) => new OciRuntime(await toHandler(name, handler, log), systemdCgroup)),
+    drivable(handlers, defaultName, log).map(async ([name, handler]) => new OciRuntime(await toHandler(name, handler, log), systemdCgroup)),
   );
   return new RuntimeTable(runtimes, defaultName);
 }
@@ -44,4 +44,15 @@ function minMemory(text: string): bigint {
   const size = parseSize(text);
   if ('problem' in size) throw new Failure('InvalidArgument', size.problem);
   return BigInt(size.bytes);
+}
+
+/** Types whose driver is not built are not driven as something else: dropped with a warning, as a handler without a binary is. */
+function drivable(handlers: ReadonlyMap<string, RuntimeHandlerConfig>, defaultName: string, log: Logger): [string, RuntimeHandlerConfig][] {
+  return [...handlers].filter(([name, { runtimeType }]) => {
+    if (runtimeType === '' || runtimeType === 'oci') return true;
+    const text = `runtime_type "${runtimeType}" of runtime handler "${name}" is not supported yet`;
+    if (name === defaultName) throw new Failure('Unimplemented', text, { advice: 'Set default_runtime to a handler of type oci.' });
+    log.warn(`Runtime handler "${name}" is being ignored due to: ${text}`);
+    return false;
+  });
 }

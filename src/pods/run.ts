@@ -41,7 +41,6 @@ async function create(ctx: PodContext, config: PodSandboxConfig, runtimeHandler:
   progress.enter('sandbox network ready');
   const undo = new UndoStack(ctx.log);
   const { end } = await ctx.journal.begin(intentOf(ctx, plan));
-  undo.push(`journal of ${plan.id}`, end);
   try {
     const sandbox = await build(ctx, plan, undo, progress);
     undo.release();
@@ -52,7 +51,8 @@ async function create(ctx: PodContext, config: PodSandboxConfig, runtimeHandler:
     return plan.id;
   } catch (error) {
     ctx.log.warn(`Pod ${plan.metadata.namespace}/${plan.metadata.name} failed at stage "${progress.stage}", undoing: ${textOf(error)}`);
-    await undo.run();
+    // What could not be undone stays in the journal: the next start tries again.
+    if ((await undo.run()).length === 0) await end();
     throw error;
   }
 }

@@ -25,6 +25,7 @@ export const imageTable = table('crio.image', 'How images are pulled, verified a
   namespaced_auth_dir: text('/etc/crio/auth', 'Directory of credentials for single namespaces. Must be an absolute path.', {
     flag: 'namespaced-auth-dir',
     env: 'CONTAINER_NAMESPACED_AUTH_DIR',
+    honoured: true,
     hidden: true,
   }),
   pause_image: text('registry.k8s.io/pause:3.10.1', "Image of the pods' own record and of pause processes; never garbage.", {
@@ -60,6 +61,7 @@ export const imageTable = table('crio.image', 'How images are pulled, verified a
     'Directory of policies for single namespaces, NAMESPACE.json. Must be an absolute path.',
     {
       flag: 'signature-policy-dir',
+      honoured: true,
       env: 'CONTAINER_SIGNATURE_POLICY_DIR',
     },
   ),
@@ -94,6 +96,7 @@ export const imageTable = table('crio.image', 'How images are pulled, verified a
   short_name_mode: text('enforcing', 'Names without a registry: enforcing refuses ambiguous ones, disabled tries all registries.', {
     flag: 'short-name-mode',
     env: 'CONTAINER_SHORT_NAME_MODE',
+    honoured: true,
   }),
 } satisfies Rows);
 

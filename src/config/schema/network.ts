@@ -22,6 +22,7 @@ export const networkTable = table('crio.network', 'CNI: where its configurations
     0,
     'After this time a failing STATUS of the plugins makes the network not ready. 0s: it is not asked.',
     {
+      honoured: true,
       flag: 'cni-status-grace-period',
       env: 'CNI_STATUS_GRACE_PERIOD',
     },

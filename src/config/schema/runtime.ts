@@ -55,6 +55,7 @@ const containerRows = {
   min_injected_gomaxprocs: int(0, 'Least GOMAXPROCS to be set for burstable and best-effort containers. 0: none is set.', {
     flag: 'min-injected-gomaxprocs',
     env: 'CONTAINER_INJECT_GOMAXPROCS',
+    honoured: true,
   }),
   default_sysctls: list([], 'Sysctls of all pods, as name=value without blanks; only those that belong to a namespace.', {
     flag: 'default-sysctls',

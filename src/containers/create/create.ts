@@ -40,12 +40,12 @@ async function create(ctx: CreationContext, pod: PodForCreation, creation: Creat
   const config = effectiveConfig(pod, creation);
   const privileged = checkPrivileged(config, creation);
   const undo = new UndoStack(ctx.log);
+  let journal: Awaited<ReturnType<CreationContext['containers']['journal']['begin']>> | undefined;
   try {
     progress.enter('container storage creation');
     const id = newHexId() as ContainerId;
     const logPath = logPathOf(pod, config, id);
-    const { end } = await ctx.containers.journal.begin({ kind: 'container', id, runtimeHandler: pod.runtimeHandler, logPath });
-    undo.push(`journal of ${id}`, end);
+    journal = await ctx.containers.journal.begin({ kind: 'container', id, runtimeHandler: pod.runtimeHandler, logPath });
     const storage = await prepareStorage(ctx, pod, creation, { id, createdAt: nowNs(), privileged }, undo);
     progress.enter('container spec configuration');
     const { spec, warnings } = await planSpec(ctx, pod, config, storage, logPath, undo);
@@ -55,7 +55,7 @@ async function create(ctx: CreationContext, pod: PodForCreation, creation: Creat
     const container = await createProcess(ctx, pod, config, storage, spec, logPath, privileged, undo);
     undo.release();
     ctx.containers.registry.add(container);
-    await end();
+    await journal.end();
     ctx.containers.onEvent('created', container);
     ctx.log.info(
       `Created container ${container.id}: ${creation.podMetadata.namespace}/${creation.podMetadata.name}/${creation.metadata.name}`,
@@ -63,7 +63,7 @@ async function create(ctx: CreationContext, pod: PodForCreation, creation: Creat
     return container;
   } catch (error) {
     ctx.log.warn(`Container ${creation.metadata.name} of pod ${pod.name} failed at stage "${progress.stage}", undoing: ${textOf(error)}`);
-    await undo.run();
+    if ((await undo.run()).length === 0) await journal?.end(); // Else the next start tries again what could not be undone.
     throw error;
   }
 }
