@@ -5,6 +5,7 @@ import { Failure, textOf, wrap } from '../errors/index.ts';
 import { NAMESPACE_KINDS, type NamespaceKind, unmountIfMounted } from '../linux/index.ts';
 import type { CniResult, PodNetwork } from '../network/index.ts';
 import { planSysctls } from '../oci/spec/index.ts';
+import type { Progress } from '../containers/index.ts';
 import type { UndoStack } from '../sync/index.ts';
 import type { PodContext } from './context.ts';
 import type { SandboxPlan } from './plan.ts';
@@ -17,7 +18,7 @@ export function pinDirectory(namespacesDir: string, kind: NamespaceKind): string
 }
 
 /** Makes and pins the pod's namespaces with its sysctls in them; a sysctl that may not be set is skipped with a warning [D60–D65]. */
-export async function pinNamespaces(ctx: PodContext, plan: SandboxPlan, undo: UndoStack): Promise<ReadonlyMap<string, string>> {
+async function pinNamespaces(ctx: PodContext, plan: SandboxPlan, undo: UndoStack): Promise<ReadonlyMap<string, string>> {
   const host = plan.hostNamespaces;
   const { sysctls, warnings } = planSysctls({
     defaults: ctx.settings.defaultSysctls,
@@ -55,7 +56,7 @@ export async function removePins(pins: Readonly<Partial<Record<NamespaceKind, st
   );
 }
 
-export async function attachNetwork(
+async function attachNetwork(
   ctx: PodContext,
   plan: SandboxPlan,
   undo: UndoStack,
@@ -65,6 +66,23 @@ export async function attachNetwork(
   undo.push(`detach ${plan.id} from the network`, () => ctx.network.detach(pod));
   checked.catch(() => {}); // Whoever waits for it gets the error.
   return { ips, result, checked };
+}
+
+export interface Connection {
+  readonly sysctls: ReadonlyMap<string, string>;
+  readonly ips: readonly string[];
+  readonly result: CniResult | undefined;
+  /** Settles when the plugins have confirmed what they made. */
+  readonly checked: Promise<void>;
+}
+
+/** Namespaces, then the network in them: the half of a pod that needs no storage. */
+export async function connect(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progress: Progress): Promise<Connection> {
+  progress.enter('sandbox namespace creation');
+  const sysctls = await pinNamespaces(ctx, plan, undo);
+  progress.enter('sandbox network creation');
+  const attached = plan.hostNetwork ? { ips: [], result: undefined, checked: Promise.resolve() } : await attachNetwork(ctx, plan, undo);
+  return { sysctls, ...attached };
 }
 
 /** The pod as the network sees it. */

@@ -6,7 +6,7 @@ import { UndoStack } from '../sync/index.ts';
 import type { Intent, Progress } from '../containers/index.ts';
 import type { PodContext } from './context.ts';
 import { startInfra, writeSpoofedState } from './infra.ts';
-import { attachNetwork, newPins, pinNamespaces, podNetwork } from './namespaces.ts';
+import { connect, newPins, podNetwork } from './namespaces.ts';
 import { type SandboxPlan, planSandbox, requestedMetadata } from './plan.ts';
 import type { SandboxIntent } from './recover.ts';
 import { Sandbox, type SandboxFacts } from './sandbox.ts';
@@ -90,22 +90,6 @@ async function build(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progre
   }
   await network.checked;
   return sandbox;
-}
-
-export interface Connection {
-  readonly sysctls: ReadonlyMap<string, string>;
-  readonly ips: readonly string[];
-  readonly result: Sandbox['cniResult'];
-  /** Settles when the plugins have confirmed what they made. */
-  readonly checked: Promise<void>;
-}
-
-async function connect(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progress: Progress): Promise<Connection> {
-  progress.enter('sandbox namespace creation');
-  const sysctls = await pinNamespaces(ctx, plan, undo);
-  progress.enter('sandbox network creation');
-  const attached = plan.hostNetwork ? { ips: [], result: undefined, checked: Promise.resolve() } : await attachNetwork(ctx, plan, undo);
-  return { sysctls, ...attached };
 }
 
 /** Waits for both, so that whatever either made is on the undo stack before it runs; the first error wins. */

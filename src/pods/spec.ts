@@ -6,7 +6,7 @@ import { parseCgroupParent, sandboxCgroupsPath } from '../resources/index.ts';
 import { resolveSeccomp } from '../security/index.ts';
 import type { PodContext } from './context.ts';
 import type { SandboxPlan } from './plan.ts';
-import type { Connection } from './run.ts';
+import type { Connection } from './namespaces.ts';
 import type { SandboxStorage } from './storage.ts';
 
 /** The infra container's config.json: what CRI-O restores the pod from, process or not [D74–D78]. */
