@@ -47,6 +47,17 @@ export async function removeCgroups(cgroup: string): Promise<void> {
   }
 }
 
+/** Removes a cgroup that has nothing in it and nothing below it; leaves any other as it is. */
+export function removeEmptyCgroup(cgroup: string): void {
+  for (const hierarchy of hierarchies()) {
+    try {
+      rmdirSync(hierarchy + cgroup);
+    } catch (error) {
+      if (!['EBUSY', 'ENOENT', 'ENOTEMPTY'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    }
+  }
+}
+
 async function removeOne(path: string): Promise<void> {
   // The kernel tells of an empty cgroup by no event that v1 and v2 share: ask again until a killed process has left.
   for (let tries = 0; existsSync(path); tries++) {

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:
 import { basename, join } from 'node:path';
 import { processStat } from '../../src/linux/index.ts';
 import { type RunResult, exitFailure } from '../../src/process/index.ts';
-import { removeCgroups } from './cgroups.ts';
+import { removeCgroups, removeEmptyCgroup } from './cgroups.ts';
 import { machinesDir, toolPath, unpackedTool } from './tools.ts';
 
 /**
@@ -125,6 +125,7 @@ export class Machine {
       await gone;
     }
     await removeCgroups(this.cgroup);
+    removeEmptyCgroup('/crio'); // The parent of containers of pods that named none.
     rmSync(this.dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   }
 }
@@ -154,8 +155,8 @@ function onlyChild(pid: number): number {
 /** Removes what machines of test processes that were killed have left: their processes died with them. */
 function sweep(): void {
   for (const name of readdirSync(machinesDir)) {
-    const [pid, startTime] = name.split('.');
-    if (processStat(Number(pid))?.startTime === startTime) continue;
+    const [, pid, startTime] = /^(\d+)\.(\d+)\./.exec(name) ?? [];
+    if (startTime === undefined || processStat(Number(pid))?.startTime === startTime) continue;
     rmSync(join(machinesDir, name), { recursive: true, force: true });
     void removeCgroups(`/crio-test-${name.replaceAll('.', '-')}`);
   }

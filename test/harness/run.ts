@@ -31,13 +31,14 @@ interface Result {
 
 const living = new Set<number>();
 
-/** Runs one job in a process group of its own, which ends with the job, its deadline, or this process. */
+/** Runs one job in a process group and with a temporary directory of its own, which end with the job or its deadline. */
 async function runJob(job: Job): Promise<Result> {
   const began = performance.now();
   const [program = '', ...args] = job.argv;
   // Without node:test's own variable, as this runner may itself run in a test; with the tools that are not installed.
   const { NODE_TEST_CONTEXT: _, ...rest } = process.env;
-  const env = { ...rest, PATH: [rest['PATH'] ?? '', ...unpackedDirs].join(':') };
+  const temporary = mkdtempSync(join(tmpdir(), 'crio-test-'));
+  const env = { ...rest, TMPDIR: temporary, PATH: [rest['PATH'] ?? '', ...unpackedDirs].join(':') };
   const child = spawn(program, args, { cwd: root, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   const { promise: closed, resolve } = Promise.withResolvers<string>();
   const output: Buffer[] = [];
@@ -53,6 +54,7 @@ async function runJob(job: Job): Promise<Result> {
   }, job.deadlineMs);
   const end = await closed;
   clearTimeout(deadline);
+  rmSync(temporary, { recursive: true, force: true });
   if (child.pid !== undefined) living.delete(child.pid);
   const ms = Math.round(performance.now() - began);
   const how = late ? `did not end within ${job.deadlineMs / 1000} s and was killed` : end;
