@@ -1,5 +1,5 @@
-import { existsSync, globSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const MOUNT = '/sys/fs/cgroup';
@@ -14,36 +14,39 @@ function hierarchies(): string[] {
     .map((fields) => fields[1] ?? MOUNT);
 }
 
-/** Every cgroup below `cgroup` (itself not), in any hierarchy, as `memory:/crio-test-1/pod/crio-…`. */
+/** Every cgroup below `cgroup` of a hierarchy, itself first. Others come and go meanwhile: what has gone is not there. */
+function* walk(hierarchy: string, cgroup: string): Generator<string> {
+  let entries;
+  try {
+    entries = readdirSync(hierarchy + cgroup, { withFileTypes: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  yield cgroup;
+  for (const entry of entries) if (entry.isDirectory()) yield* walk(hierarchy, join(cgroup, entry.name));
+}
+
+/** `cgroup` and every one below it, in any hierarchy, as `memory:/crio-test-1/pod/crio-…`. */
 export function cgroupsBelow(cgroup: string): string[] {
-  return hierarchies().flatMap((hierarchy) =>
-    globSync('**/', { cwd: hierarchy + cgroup }).map((found) => `${hierarchy.slice(MOUNT.length + 1)}:${join(cgroup, found)}`),
-  );
+  return hierarchies().flatMap((hierarchy) => [...walk(hierarchy, cgroup)].map((path) => named(hierarchy, path)));
 }
 
 /** Every cgroup of the whole machine whose name holds one of the ids. */
 export function cgroupsNaming(ids: ReadonlySet<string>): string[] {
-  const found: string[] = [];
-  const visit = (hierarchy: string, path: string) => {
-    for (const entry of readdirSync(hierarchy + path, { withFileTypes: true })) {
-      if (!entry.isDirectory()) continue;
-      const below = join(path, entry.name);
-      const id = /[0-9a-f]{64}/.exec(entry.name)?.[0];
-      if (id !== undefined && ids.has(id)) found.push(`${hierarchy.slice(MOUNT.length + 1)}:${below}`);
-      visit(hierarchy, below);
-    }
-  };
-  for (const hierarchy of hierarchies()) visit(hierarchy, '/');
-  return found;
+  const isOne = (path: string) => ids.has(/[0-9a-f]{64}/.exec(basename(path))?.[0] ?? '');
+  return hierarchies().flatMap((hierarchy) => [...walk(hierarchy, '/')].filter(isOne).map((path) => named(hierarchy, path)));
+}
+
+function named(hierarchy: string, path: string): string {
+  return `${hierarchy.slice(MOUNT.length + 1)}:${path}`;
 }
 
 /** Removes a cgroup and all below it, waiting a little for processes that were just killed to leave. */
 export async function removeCgroups(cgroup: string): Promise<void> {
   for (const hierarchy of hierarchies()) {
-    const top = hierarchy + cgroup;
-    if (!existsSync(top)) continue;
-    const deepestFirst = [...globSync('**/', { cwd: top }), ''].toSorted((a, b) => b.length - a.length);
-    for (const path of deepestFirst) await removeOne(join(top, path));
+    const deepestFirst = [...walk(hierarchy, cgroup)].toReversed();
+    for (const path of deepestFirst) await removeOne(hierarchy + path);
   }
 }
 
