@@ -14,6 +14,16 @@ export class Creations<T> {
     return this.#running.get(name)?.progress;
   }
 
+  /** Names of the creations under way. */
+  names(): string[] {
+    return [...this.#running.keys()];
+  }
+
+  /** Settles when every creation that runs now has ended, well or not. */
+  async drained(): Promise<void> {
+    await Promise.allSettled(Array.from(this.#running.values(), ({ result }) => result));
+  }
+
   async join(name: string, work: (progress: Progress) => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
     let running = this.#running.get(name);
     if (running === undefined) {

@@ -8,13 +8,14 @@ import { type Node, buildNode } from './build.ts';
 import { buildLogger } from './log.ts';
 import { notifyReady } from './notify.ts';
 import { cgroupManagerOf } from './settings.ts';
+import { stopSignal, surviveDefects } from './signals.ts';
 import { StateFiles } from './version-file.ts';
 
-/** How long running calls may take to end when the daemon stops. */
+/** How long running calls, and creations whose client has left, may take to end when the daemon stops. */
 const STOP_GRACE_MS = 5000;
 
-/** Runs the daemon until a signal ends it; answers the exit code. Failures of the start are thrown. */
-export async function runDaemon(options: { readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv }): Promise<number> {
+/** Runs the daemon until a signal ends it, and with it the process. Failures of the start are thrown. */
+export async function runDaemon(options: { readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv }): Promise<never> {
   const loaded = loadConfig(options);
   const log = buildLogger(loaded);
   const { config, messages } = validateConfig(loaded.config, { onExecution: true, env: options.env });
@@ -22,11 +23,13 @@ export async function runDaemon(options: { readonly args: readonly string[]; rea
   process.umask(0o022);
   // What bin/crio tunes our own allocator with is nothing for the plugins that inherit our environment.
   for (const name of Object.keys(process.env)) if (name.startsWith('MALLOC_')) delete process.env[name];
+  surviveDefects(log);
   const stopped = stopSignal(log);
   const daemon = await startDaemon(config, options.env, log);
   await stopped;
   await daemon.stop();
-  return 0;
+  // Work that nobody waits for any more (a stop with an hour of grace) must not keep the process: the next daemon goes on with it.
+  process.exit(0);
 }
 
 interface RunningDaemon {
@@ -101,27 +104,30 @@ function plain(value: unknown): Record<string, unknown> {
   ) as Record<string, unknown>;
 }
 
-/** Containers go on: only what this process holds is given back. */
+/**
+ * Containers go on: only what this process holds is given back. Calls and creations get STOP_GRACE_MS; a creation that needs
+ * longer is cut off as by a crash: the journal knows it, and the next start undoes it.
+ */
 async function stop(listener: Listener, server: CriServer, node: Node, state: StateFiles, log: Logger): Promise<void> {
+  const deadline = Date.now() + STOP_GRACE_MS;
   const closed = listener.close();
   await server.stop(STOP_GRACE_MS);
   await closed;
-  await node.close();
+  const cutOff = await creationsAfter(node, Math.max(0, deadline - Date.now()));
+  if (cutOff.length > 0) log.warn(`Stopping in the middle of making ${cutOff.join(', ')}: the next start undoes it`);
+  else await node.close();
   await state.end();
   log.info('Stopped, containers go on');
 }
 
-function stopSignal(log: Logger): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.on(signal, () => {
-        log.info(`Received ${signal}, stopping`);
-        resolve();
-      });
-    }
-    process.on('SIGPIPE', () => {});
-    process.on('SIGHUP', () => log.warn('Received SIGHUP: the configuration is read at start only, so far'));
-  });
+/** Names of what is still being made after so long. */
+async function creationsAfter({ pods }: Node, graceMs: number): Promise<string[]> {
+  const all = [pods.creations, pods.containerCreation.creations];
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, graceMs);
+  await Promise.race([Promise.all(all.map((creations) => creations.drained())), late]);
+  clearTimeout(timer);
+  return all.flatMap((creations) => creations.names());
 }
 
 function report(loaded: LoadedConfig, messages: readonly Message[], log: Logger): void {

@@ -7,6 +7,7 @@ import { type LogSink, type Logger, createLogger, stderrSink } from '../log/inde
 export function buildLogger({ config, commandLine }: LoadedConfig): Logger {
   const { level, filter, file } = logSettings(config, commandLine);
   const sink = file === undefined ? stderrSink(level) : fileSink(file, level);
+  process.stderr.on('error', () => {}); // Its reader may end before us.
   sink.filter = filter;
   return createLogger(sink);
 }
@@ -14,11 +15,20 @@ export function buildLogger({ config, commandLine }: LoadedConfig): Logger {
 function fileSink(path: string, level: LogSink['level']): LogSink {
   try {
     const fd = openSync(path, 'a', 0o644);
-    return { level, filter: undefined, write: (line) => void writeSync(fd, line) };
+    return { level, filter: undefined, write: (line) => writeOrDrop(fd, line) };
   } catch (error) {
     throw new Failure('InvalidArgument', `open log file ${path}: ${textOf(error)}`, {
       cause: error,
       advice: 'Name a file that can be written with --log.',
     });
+  }
+}
+
+/** A full disk costs lines, never a request: whoever logs is not prepared for a failure. */
+function writeOrDrop(fd: number, line: string): void {
+  try {
+    writeSync(fd, line);
+  } catch {
+    // There is nowhere left to say it.
   }
 }

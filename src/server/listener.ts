@@ -15,6 +15,7 @@ export class Listener {
   readonly #log: Logger;
   readonly #net: NetServer;
   readonly #http: HttpServer;
+  /** Those that are not gRPC's: whoever serves a gRPC connection lets its calls end. */
   readonly #sockets = new Set<Socket>();
 
   constructor(
@@ -41,7 +42,7 @@ export class Listener {
     await chmod(this.#path, 0o660);
   }
 
-  /** No new connections; the socket file goes. */
+  /** No new connections; the socket file goes. Settles when the last connection has closed, gRPC's too. */
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => void this.#net.close(() => resolve()));
     this.#http.closeAllConnections();
@@ -65,8 +66,10 @@ export class Listener {
       clearTimeout(timer);
       socket.off('readable', look);
       socket.unshift(first);
-      if (isHttp2) serveGrpc(socket);
-      else this.#http.emit('connection', socket);
+      if (isHttp2) {
+        this.#sockets.delete(socket);
+        serveGrpc(socket);
+      } else this.#http.emit('connection', socket);
     };
     socket.on('readable', look);
     socket.once('end', () => clearTimeout(timer));
