@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { imageReference } from '../test/harness/node.ts';
-import { OBEDIENT, type PodInput, containerConfig, podConfig, runPod } from '../test/harness/pods.ts';
+import { OBEDIENT, type PodInput, containerConfig, podConfig, startPod, untilListening } from '../test/harness/pods.ts';
 import type { Peer } from './peers.ts';
 import { cpuOf, memoryOf, processesIn } from './processes.ts';
 import type { Samples } from './samples.ts';
@@ -32,6 +32,7 @@ export const BENCHES: readonly Bench[] = [
           peer.client.ExecSync({ containerId: pod.containerId, cmd: ['/bin/true'], timeout: 10n }),
         );
       }
+      await listening(peer, pod);
       const afterExec = cpuOf(peer.daemonPid);
       await timed(samples, 'pod_down', peer, () => down(peer, pod));
       await delay(SETTLE_MS);
@@ -42,7 +43,8 @@ export const BENCHES: readonly Bench[] = [
     figures: ['pod_up_crun'],
     rounds: 15,
     async round(peer, samples) {
-      await down(peer, await timed(samples, 'pod_up_crun', peer, () => up(peer, 'crun', 'crun')));
+      const pod = await timed(samples, 'pod_up_crun', peer, () => up(peer, 'crun', 'crun'));
+      await down(peer, await listening(peer, pod));
     },
   },
   { figures: ['pods_parallel_s', 'list_30', 'pod_pss', 'daemon_pss', 'daemon_anon'], rounds: 3, round: thirtyPods },
@@ -103,7 +105,13 @@ interface Pod {
 
 async function up(peer: Peer, name: string, handler: string): Promise<Pod> {
   const config: PodInput = podConfig(peer.machine, name);
-  return await runPod(peer.client, config, containerConfig('main', WORKLOAD_IMAGE, OBEDIENT), handler);
+  return await startPod(peer.client, config, containerConfig('main', WORKLOAD_IMAGE, OBEDIENT), handler);
+}
+
+/** To be waited for before a pod is taken down: that it obeys is what is measured. */
+async function listening({ client }: Peer, pod: Pod): Promise<Pod> {
+  await untilListening(client, pod.containerId);
+  return pod;
 }
 
 async function down({ client }: Peer, { podSandboxId, containerId }: Pod): Promise<void> {

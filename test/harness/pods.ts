@@ -43,17 +43,38 @@ export function containerConfig(name: string, image: string, command: readonly s
 /** A shell that ends at once with 0 when it is told to, as a well-behaved service does. */
 export const OBEDIENT: readonly string[] = ['sh', '-c', 'trap "exit 0" TERM; sleep 1000000 & wait'];
 
-/** Runs a pod with one container in it. */
+/**
+ * Runs a pod with one container in it. If that is OBEDIENT, waits until it listens: the kernel drops a signal for a
+ * first process that has no handler yet, and a stop would then take its whole grace period.
+ */
 export async function runPod(
   client: CriClient,
   config: PodInput,
   container: ContainerInput,
   runtimeHandler = '',
 ): Promise<{ podSandboxId: string; containerId: string }> {
+  const ids = await startPod(client, config, container, runtimeHandler);
+  if (container.command === OBEDIENT) await untilListening(client, ids.containerId);
+  return ids;
+}
+
+/** The three calls that a pod takes. */
+export async function startPod(
+  client: CriClient,
+  config: PodInput,
+  container: ContainerInput,
+  runtimeHandler: string,
+): Promise<{ podSandboxId: string; containerId: string }> {
   const { podSandboxId } = await client.RunPodSandbox({ config, runtimeHandler });
   const { containerId } = await client.CreateContainer({ podSandboxId, config: container, sandboxConfig: config });
   await client.StartContainer({ containerId });
   return { podSandboxId, containerId };
+}
+
+/** Until the container's first process catches SIGTERM: bit 14 of its mask. */
+export async function untilListening(client: CriClient, containerId: string): Promise<void> {
+  const script = 'until grep -q "SigCgt:.*[4567cdef]...$" /proc/1/status; do sleep 0.01; done';
+  await client.ExecSync({ containerId, cmd: ['sh', '-c', script], timeout: 20n });
 }
 
 /** A container's status. */

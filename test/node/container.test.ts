@@ -6,7 +6,17 @@ import { ContainerState, MountPropagation, NamespaceMode, SecurityProfile_Profil
 import { cgroupsBelow } from '../harness/cgroups.ts';
 import { only, refused } from '../harness/expect.ts';
 import { BUSYBOX, useNode } from '../harness/node.ts';
-import { type ContainerInput, OBEDIENT, type PodInput, containerConfig, podConfig, runPod, settled, stateOf } from '../harness/pods.ts';
+import {
+  type ContainerInput,
+  OBEDIENT,
+  type PodInput,
+  containerConfig,
+  podConfig,
+  runPod,
+  settled,
+  stateOf,
+  untilListening,
+} from '../harness/pods.ts';
 
 const node = useNode({ images: ['busybox'] });
 
@@ -151,6 +161,7 @@ test('[D9 D132 p04] a running container is started again without effect, an ende
     const config = containerConfig('c', BUSYBOX, OBEDIENT);
     const { containerId } = await node.client.CreateContainer({ podSandboxId, config, sandboxConfig });
     await node.client.StartContainer({ containerId });
+    await untilListening(node.client, containerId);
     const { startedAt } = await stateOf(node.client, containerId.slice(0, 16));
     await node.client.StartContainer({ containerId });
     assert.equal((await stateOf(node.client, containerId)).startedAt, startedAt);
