@@ -14,6 +14,9 @@ import { type CriHandlers, CriServer, Listener } from './index.ts';
 const handlers: CriHandlers = {
   RuntimeService: {
     Version: async ({ version }) => ({ version, runtimeName: 'cri-o' }),
+    StartContainer: async () => {
+      throw new Failure('Unknown', `start failed: ${'ü'.repeat(64 * 1024)} exit status 1`);
+    },
     ContainerStatus: async ({ containerId }) => {
       throw new Failure('NotFound', `could not find container "${containerId}"`, { advice: 'List them with crio ps.' });
     },
@@ -94,6 +97,16 @@ test('a failure reaches the client with its code, text and advice', async () => 
     await assert.rejects(call(path, req.encode({ containerId: 'abc' })), {
       code: status.NOT_FOUND,
       details: 'could not find container "abc" (List them with crio ps.)',
+    });
+  });
+});
+
+test('a failure with an endless text reaches the client with its code, and both ends of the text', async () => {
+  await serving(async ({ call }) => {
+    const { path } = RuntimeService.StartContainer;
+    await assert.rejects(call(path, Buffer.alloc(0)), (error: ServiceError) => {
+      assert.equal(error.code, status.UNKNOWN);
+      return /^start failed: ü+ … ü+ exit status 1$/.test(error.details);
     });
   });
 });

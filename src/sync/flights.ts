@@ -37,6 +37,7 @@ export class Flights<K, T> {
 /** `promise`, or the rejection with the signal's reason as soon as it fires. Leaves no listener behind. */
 export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return await promise;
+  promise.catch(() => {}); // Who leaves before its end does not hear of it.
   signal.throwIfAborted();
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(signal.reason);

@@ -17,8 +17,13 @@ const CODES = {
   Unavailable: status.UNAVAILABLE,
 } as const satisfies Record<FailureKind, status>;
 
+/** The text travels in a header, percent-encoded, and the headers of an answer are small; a runtime's stderr need not be. */
+const MAX_TEXT = 8 * 1024;
+
 /** What a client gets for an error: code and text; advice goes behind the text, where there is any. */
 export function statusOf(error: unknown): { readonly code: status; readonly details: string } {
   const advice = error instanceof Failure && error.advice !== undefined ? ` (${error.advice})` : '';
-  return { code: CODES[kindOf(error)], details: `${textOf(error)}${advice}` };
+  const text = textOf(error);
+  const shown = text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT / 2)} … ${text.slice(-MAX_TEXT / 2)}`.toWellFormed();
+  return { code: CODES[kindOf(error)], details: `${shown}${advice}` };
 }

@@ -19,7 +19,7 @@ export function inspectApi(sources: InspectSources): {
   let node: { readonly pods: PodContext; readonly containers: ContainerContext } | undefined;
   const handle = (request: IncomingMessage, response: ServerResponse) => {
     if (request.method !== 'GET') return plain(response, 405, '');
-    const path = new URL(request.url ?? '/', 'http://unix').pathname;
+    const path = (request.url ?? '/').replace(/[?#].*$/s, ''); // Not `new URL`: it throws at what a client may send, `//`.
     if (path === '/info') return json(response, info(sources.config));
     if (path === '/config') return send(response, 200, 'application/toml', sources.serialize());
     if (path === '/v1/pulls') return sources.pulls.listen(response);
