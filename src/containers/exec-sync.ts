@@ -11,6 +11,11 @@ import { describeDeadInit, initIsAlive } from './liveness.ts';
 /** Bytes of both streams together that are kept [E13]. */
 const OUTPUT_LIMIT = 16 * 1024 * 1024;
 
+/** A timer of more milliseconds than 32 bits hold fires at once: three weeks are no limit. */
+const LONGEST_TIMER_SECONDS = 2 ** 31 / 1000 - 1;
+/** A killed command's runtime has ended by then, or cannot. */
+const FROZEN_AFTER_MS = 2000;
+
 export interface ExecResult {
   readonly stdout: Buffer;
   readonly stderr: Buffer;
@@ -49,12 +54,17 @@ async function collect(child: Child, pidFile: string, timeoutSeconds: number, me
   const stderr: Buffer[] = merge ? stdout : [];
   child.stdout.on('data', keep(stdout));
   child.stderr.on('data', keep(stderr));
-  let timedOut = false;
-  const timer =
-    timeoutSeconds > 0 ? setTimeout(() => void ((timedOut = true), killCommand(child, pidFile)), timeoutSeconds * 1000) : undefined;
+  let killing: Promise<void> | undefined;
+  const kill = () => {
+    killing = killCommand(child, pidFile);
+    killing.catch(() => {}); // Told to the caller below.
+  };
+  const limited = timeoutSeconds > 0 && timeoutSeconds <= LONGEST_TIMER_SECONDS;
+  const timer = limited ? setTimeout(kill, timeoutSeconds * 1000) : undefined;
   const exit = await child.exited;
   clearTimeout(timer);
-  if (timedOut) {
+  if (killing !== undefined) {
+    await killing;
     release(child);
     return { stdout: Buffer.alloc(0), stderr: Buffer.from('command timed out'), exitCode: -1 };
   }
@@ -64,13 +74,22 @@ async function collect(child: Child, pidFile: string, timeoutSeconds: number, me
   return { stdout: Buffer.concat(stdout), stderr: merge ? Buffer.alloc(0) : Buffer.concat(stderr), exitCode: exit.code ?? -1 };
 }
 
-/** The runtime waits for the command: with the command's group dead it ends by itself; without a PID yet it is killed. */
+/**
+ * The runtime waits for the command: with the command's group dead it ends by itself. Without a PID yet it is killed, and so is the
+ * command that it may have started by then; and where a frozen container keeps the command from dying.
+ */
 async function killCommand(child: Child, pidFile: string): Promise<void> {
-  const pid = await pidOf(pidFile);
-  if (pid === undefined) {
-    child.kill('SIGKILL');
-    return;
-  }
+  const known = await pidOf(pidFile);
+  if (known === undefined) child.kill('SIGKILL');
+  else killGroupAnd(known);
+  const timer = setTimeout(() => child.kill('SIGKILL'), FROZEN_AFTER_MS);
+  await child.exited;
+  clearTimeout(timer);
+  const late = known === undefined ? await pidOf(pidFile) : undefined;
+  if (late !== undefined) killGroupAnd(late);
+}
+
+function killGroupAnd(pid: number): void {
   for (const target of [-pid, pid]) {
     try {
       process.kill(target, 'SIGKILL');

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type Nanoseconds, nowNs } from '../clock/index.ts';
 import { codeOf, textOf } from '../errors/index.ts';
 import { exists } from '../files/index.ts';
+import { isAlive } from '../linux/index.ts';
 import type { Container } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { initIsAlive } from './liveness.ts';
@@ -54,10 +55,16 @@ export async function takeExit(ctx: ContainerContext, container: Container): Pro
 async function awaitExitRecord(container: Container): Promise<ExitRecord | undefined> {
   for (const pause of EXIT_FILE_TRIES_MS) {
     if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
+    const nobodyWrites = monitorIsGone(container); // Looked at first: what a monitor wrote before its end is found now.
     const record = await readExitRecord(container);
-    if (record !== undefined) return record;
+    if (record !== undefined || nobodyWrites) return record;
   }
   return undefined;
+}
+
+/** After a reboot or its death: waiting for its record would hold up a start by seconds for each container. */
+function monitorIsGone({ init, monitor }: Container): boolean {
+  return monitor === undefined ? init === undefined : !isAlive(monitor.pid, monitor.startTime);
 }
 
 async function cleanUpAfterExit(ctx: ContainerContext, container: Container): Promise<void> {

@@ -12,6 +12,8 @@ export { type Intent, Journal } from './journal.ts';
 export { removeContainer, removeMonitorFiles } from './remove.ts';
 export { foreignManager, readSavedSpec, restoreContainer, restoreInfraContainer } from './restore.ts';
 export { startContainer } from './start.ts';
+export { reopenLog } from './reopen-log.ts';
+export { updateResources } from './update.ts';
 export { type ContainerState, startedAt } from './state.ts';
 export { stopContainer } from './stop.ts';
 export type { Creation, CreationContext, CreationSettings, PodForCreation } from './create/context.ts';

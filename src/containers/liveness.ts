@@ -1,9 +1,15 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { isAlive } from '../linux/index.ts';
 import type { Container } from './container.ts';
 
-/** Whether the container's init is this very process and lives [D146]. */
+/**
+ * Whether the container's init is this very process and lives [D146]. A runtime that is not runc or crun may name the process of a
+ * whole sandbox, which outlives the container: there conmon's exit record is the end.
+ */
 export function initIsAlive(container: Container): boolean {
-  const { init } = container;
+  const { init, facts } = container;
+  if (!facts.runtime.signalsDirectly && existsSync(join(facts.directory, 'exit'))) return false;
   return init !== undefined && init.startTime !== '' && isAlive(init.pid, init.startTime);
 }
 

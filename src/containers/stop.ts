@@ -45,15 +45,16 @@ async function stopLoop(ctx: ContainerContext, container: Container, grace: Grac
   }
   const number = signalNumber(stopSignal);
   await send(container, number);
-  while (initIsAlive(container) && !grace.isOver()) await waitForEnd(container, Math.min(LOOK_EVERY_MS, grace.left()), grace);
+  void container.exited.then(() => grace.wake()); // Once: a reaction per look would stay with the promise for days.
+  while (initIsAlive(container) && !grace.isOver()) await grace.sleep(Math.min(LOOK_EVERY_MS, grace.left()));
   if (initIsAlive(container)) {
     ctx.log.warn(`Stopping container ${id} with stop signal(${number}) timed out. Killing...`);
-    await killLoop(ctx, container);
+    await killLoop(ctx, container, grace);
   }
   await takeExit(ctx, container);
 }
 
-async function killLoop(ctx: ContainerContext, container: Container): Promise<void> {
+async function killLoop(ctx: ContainerContext, container: Container, grace: GracePeriod): Promise<void> {
   container.beingKilled = true;
   let pause = KILL_BACKOFF_MS.first;
   let reportAt = Date.now() + REPORT_EVERY_MS;
@@ -61,7 +62,7 @@ async function killLoop(ctx: ContainerContext, container: Container): Promise<vo
     await send(container, SIGKILL).catch((error) =>
       ctx.log.error(`Killing container ${container.id} failed, trying again: ${textOf(error)}`),
     );
-    await waitForEnd(container, Math.min(pause, LOOK_EVERY_MS));
+    await grace.sleep(Math.min(pause, LOOK_EVERY_MS));
     pause = Math.min(pause * 2, KILL_BACKOFF_MS.most);
     if (Date.now() < reportAt) continue;
     reportAt += REPORT_EVERY_MS;
@@ -84,15 +85,6 @@ async function send(container: Container, number: number): Promise<void> {
   }
 }
 
-/** Until the exit has been taken, the time is up, or the grace period was shortened. */
-async function waitForEnd(container: Container, ms: number, grace?: GracePeriod): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  if (grace !== undefined) grace.onShortened = resolve;
-  await Promise.race([promise, container.exited]);
-  clearTimeout(timer);
-}
-
 function reportUnkillable(ctx: ContainerContext, container: Container): void {
   const state = container.init === undefined ? undefined : processStat(container.init.pid)?.state;
   const text = `Container ${container.id} cannot be killed: its process ${container.init?.pid} is in state ${state ?? 'unknown'}`;
@@ -103,12 +95,25 @@ function reportUnkillable(ctx: ContainerContext, container: Container): void {
 /** A deadline that starts in the far future and only comes nearer [D141]. */
 class GracePeriod {
   #deadline = Number.POSITIVE_INFINITY;
-  onShortened: () => void = () => {};
+  #wake: () => void = () => {};
 
   shorten(deadlineMs: number): void {
     if (deadlineMs >= this.#deadline) return;
     this.#deadline = deadlineMs;
-    this.onShortened();
+    this.wake();
+  }
+
+  /** So long, or until it is shortened or woken. */
+  async sleep(ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, ms);
+    this.#wake = resolve;
+    await promise;
+    clearTimeout(timer);
+  }
+
+  wake(): void {
+    this.#wake();
   }
 
   left(): number {

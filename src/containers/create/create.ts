@@ -8,6 +8,8 @@ import { type ContainerConfig, type OciSpec, encodeSpec, filterAnnotations, with
 import { UndoStack } from '../../sync/index.ts';
 import { Container } from '../container.ts';
 import type { Progress } from '../creations.ts';
+import { takeExit } from '../exit.ts';
+import { initIsAlive } from '../liveness.ts';
 import { removeMonitorFiles } from '../remove.ts';
 import { mountsOfSpec } from '../mounts.ts';
 import { containerName } from '../names.ts';
@@ -55,6 +57,7 @@ async function create(ctx: CreationContext, pod: PodForCreation, creation: Creat
     const container = await createProcess(ctx, pod, config, storage, spec, logPath, privileged, undo);
     undo.release();
     ctx.containers.registry.add(container);
+    if (!initIsAlive(container)) await takeEarlyExit(ctx, container);
     await journal.end();
     ctx.containers.onEvent('created', container);
     ctx.log.info(
@@ -66,6 +69,13 @@ async function create(ctx: CreationContext, pod: PodForCreation, creation: Creat
     if ((await undo.run()).length === 0) await journal?.end(); // Else the next start tries again what could not be undone.
     throw error;
   }
+}
+
+/** Its exit was reported before the registry knew it, to nobody. */
+async function takeEarlyExit(ctx: CreationContext, container: Container): Promise<void> {
+  await takeExit(ctx.containers, container).catch((error) =>
+    ctx.log.error(`Handling the exit of container ${container.id} failed: ${textOf(error)}`),
+  );
 }
 
 /** Annotations that the handler does not allow are dropped; a missing security context is CRI-O's empty one [F6, F121]. */

@@ -14,7 +14,7 @@ import {
 import { containerCgroupsPath } from '../../resources/index.ts';
 import { resolveSeccomp } from '../../security/index.ts';
 import { Failure, wrap } from '../../errors/index.ts';
-import type { UndoStack } from '../../sync/index.ts';
+import { type UndoStack, allEnded } from '../../sync/index.ts';
 import { initIsAlive } from '../liveness.ts';
 import type { CreationContext, PodForCreation } from './context.ts';
 import type { Storage } from './image.ts';
@@ -32,7 +32,7 @@ export async function planSpec(
   const image = imageFacts(storage);
   const { handler } = pod.runtime;
   const security = config.linux?.securityContext;
-  const [mounts, devices, seccomp] = await Promise.all([
+  const [mounts, devices, seccomp] = await allEnded([
     resolve(ctx, pod, config, storage, undo),
     resolveDevices({
       additional: ctx.settings.additionalDevices,

@@ -8,3 +8,4 @@ export {
   sandboxCgroupsPath,
 } from './paths.ts';
 export { makeInfraCgroup, removeInfraCgroup } from './infra.ts';
+export { memoryUsage } from './usage.ts';

@@ -5,9 +5,11 @@ import { createContainerRpc } from './containers/create.ts';
 import { execSyncRpc } from './containers/exec-sync.ts';
 import { listContainers } from './containers/list.ts';
 import { removeContainerRpc } from './containers/remove.ts';
+import { reopenContainerLog } from './containers/reopen-log.ts';
 import { startContainerRpc } from './containers/start.ts';
 import { containerStatus } from './containers/status.ts';
 import { stopContainerRpc } from './containers/stop.ts';
+import { updateContainerResources } from './containers/update-resources.ts';
 import { imageFsInfo } from './images/fs-info.ts';
 import { listImages } from './images/list.ts';
 import { pullImage } from './images/pull.ts';
@@ -21,6 +23,7 @@ import { removePodSandbox } from './pods/remove.ts';
 import { runPodSandbox } from './pods/run.ts';
 import { podSandboxStatus } from './pods/status.ts';
 import { stopPodSandbox } from './pods/stop.ts';
+import { updatePodSandboxResources } from './pods/update-resources.ts';
 import type { PullBoard } from '../inspect/pulls.ts';
 import type { CriHandlers } from './server.ts';
 
@@ -55,6 +58,9 @@ export function criHandlers({ pods, containers, images, pulls, runtimeVersion, v
       ContainerStatus: containerStatus(containers),
       ListContainers: listContainers(containers),
       ExecSync: execSyncRpc(containers),
+      UpdateContainerResources: updateContainerResources(containers, pods.host.swapAccounting),
+      UpdatePodSandboxResources: updatePodSandboxResources(pods),
+      ReopenContainerLog: reopenContainerLog(containers),
     },
     ImageService: {
       PullImage: pullImage(images, pulls),
