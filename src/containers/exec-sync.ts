@@ -1,5 +1,5 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { randomUUID } from 'node:crypto';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Failure, codeOf, textOf } from '../errors/index.ts';
@@ -32,15 +32,17 @@ export async function execSync(container: Container, command: readonly string[],
   if (!initIsAlive(container)) throw new Failure('NotFound', `container is not created or running: ${describeDeadInit(container)}`);
   if (command.length === 0) throw new Failure('InvalidArgument', 'exec command cannot be empty');
   if (container.beingKilled) throw commandError('cannot start exec: container is being killed');
-  const directory = await mkdtemp(join(tmpdir(), 'exec-process-'));
+  // On the run directory's tmpfs, and gone with it whatever happens.
+  const base = join(container.facts.runDirectory, `exec-${randomUUID()}`);
+  const processFile = `${base}.json`;
+  const pidFile = `${base}.pid`;
   try {
-    const processFile = join(directory, 'process.json');
-    const pidFile = join(directory, 'pidfile');
     const terminal = false; // A terminal of its own for a single answer would only merge and rewrite the bytes.
-    await writeFile(processFile, stringifyExactJson({ ...container.facts.spec.process, terminal, args: [...command] }), { mode: 0o644 });
-    return await collect(container.facts.runtime.exec(container.id, processFile, pidFile), pidFile, timeoutSeconds, container.facts.tty);
+    await writeFile(processFile, stringifyExactJson({ ...container.facts.spec.process, terminal, args: [...command] }), { mode: 0o600 });
+    const child = container.facts.runtime.exec(container.id, processFile, pidFile);
+    return await collect(child, pidFile, timeoutSeconds, container.facts.tty);
   } finally {
-    await rm(directory, { recursive: true, force: true });
+    await Promise.all([processFile, pidFile].map((file) => rm(file, { force: true })));
   }
 }
 
