@@ -38,6 +38,7 @@ export async function startInfra(
 ): Promise<Container> {
   const { id, infraName, runtime } = plan;
   const container = infraContainer(plan, storage, spec, pod);
+  using _ = await container.lock.acquire(); // One that ends at once: its exit is taken when it counts as running.
   ctx.containers.registry.addInfra(container);
   undo.push(`delete infra container ${id}`, async () => {
     await stopContainer(ctx.containers, container, 0);

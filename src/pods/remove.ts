@@ -1,6 +1,7 @@
 import { removeContainer, removeMonitorFiles, stopContainer } from '../containers/index.ts';
 import { wrap } from '../errors/index.ts';
 import { droppedInfraDirectory, removeInfraCgroup } from '../resources/index.ts';
+import { allEnded } from '../sync/index.ts';
 import type { PodContext } from './context.ts';
 import { removePins } from './namespaces.ts';
 import type { Sandbox } from './sandbox.ts';
@@ -13,7 +14,7 @@ export async function removeSandbox(ctx: PodContext, sandbox: Sandbox, secondsLe
   sandbox.stopped = true;
   await sandbox.admission.drained();
   const grace = gracePeriods(secondsLeft);
-  await Promise.all(
+  await allEnded(
     [...sandbox.containers].map(async (container) => {
       await removeContainer(ctx.containers, container, grace.containers);
       sandbox.containers.delete(container);

@@ -2,7 +2,7 @@ import { hostname as nodeName } from 'node:os';
 import { textOf } from '../errors/index.ts';
 import type { SandboxId } from '../ids/index.ts';
 import type { PodSandboxConfig } from '../oci/spec/index.ts';
-import { UndoStack } from '../sync/index.ts';
+import { UndoStack, allEnded } from '../sync/index.ts';
 import type { Intent, Progress } from '../containers/index.ts';
 import type { PodContext } from './context.ts';
 import { startInfra, writeSpoofedState } from './infra.ts';
@@ -45,6 +45,7 @@ async function create(ctx: PodContext, config: PodSandboxConfig, runtimeHandler:
     const sandbox = await build(ctx, plan, undo, progress);
     undo.release();
     ctx.registry.add(sandbox);
+    if (sandbox.infra?.state.status === 'stopped') await sandbox.markStopped(); // It ended before the pod could be told.
     await end();
     ctx.onEvent('started', sandbox);
     ctx.log.info(`Ran pod sandbox ${plan.id} with infra container: ${plan.metadata.namespace}/${plan.metadata.name}/POD`);
@@ -75,7 +76,7 @@ function infraDirectory(ctx: PodContext, plan: SandboxPlan): string | undefined 
 /** Storage beside network: the two long parts need nothing of each other. */
 async function build(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progress: Progress): Promise<Sandbox> {
   progress.enter('sandbox storage creation');
-  const [storage, network] = await both(prepareStorage(ctx, plan, undo), connect(ctx, plan, undo, progress));
+  const [storage, network] = await allEnded([prepareStorage(ctx, plan, undo), connect(ctx, plan, undo, progress)]);
   progress.enter('sandbox spec configuration');
   const { spec, cgroupsPath, warnings } = await buildSpec(ctx, plan, storage, network);
   for (const warning of warnings) ctx.log.warn(`Pod ${plan.name}: ${warning}`);
@@ -90,12 +91,6 @@ async function build(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progre
   }
   await network.checked;
   return sandbox;
-}
-
-/** Waits for both, so that whatever either made is on the undo stack before it runs; the first error wins. */
-async function both<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
-  await Promise.allSettled([a, b]);
-  return [await a, await b];
 }
 
 function factsOf(plan: SandboxPlan, storage: SandboxStorage, spec: SandboxFacts['spec'], cgroupsPath: string): SandboxFacts {

@@ -5,7 +5,7 @@ import type { Image } from '../images/index.ts';
 import { MS, mount, unmountIfMounted } from '../linux/index.ts';
 import { writeContainerEnv, writeHostname, writeResolvConf } from '../oci/rootfs/index.ts';
 import { NamespaceMode } from '../oci/spec/index.ts';
-import type { UndoStack } from '../sync/index.ts';
+import { type UndoStack, allEnded } from '../sync/index.ts';
 import type { PodContext } from './context.ts';
 import { ensurePauseImage } from './pause/image.ts';
 import type { SandboxPlan } from './plan.ts';
@@ -31,7 +31,7 @@ export async function prepareStorage(ctx: PodContext, plan: SandboxPlan, undo: U
   undo.push(`delete storage container ${plan.id}`, () => ctx.store.deleteContainer(plan.id));
   const directory = ctx.store.containerDirectory(plan.id);
   const runDirectory = ctx.store.containerRunDirectory(plan.id);
-  const [rootfs, resolvPath, shmPath, hostnamePath] = await Promise.all([
+  const [rootfs, resolvPath, shmPath, hostnamePath] = await allEnded([
     mountRootfs(ctx, plan, undo),
     writeResolvConf(runDirectory, plan.config.dnsConfig),
     provideShm(plan, runDirectory, undo),

@@ -1,3 +1,4 @@
+export { allEnded } from './all-ended.ts';
 export { Flights, orAborted } from './flights.ts';
 export { KeyedMutex, Mutex } from './locks.ts';
 export { SharedMutex } from './shared.ts';

@@ -75,6 +75,28 @@ test('[D167 D168 D169 D173] a container that ends while the daemon is away has i
   await node.client.RemovePodSandbox({ podSandboxId });
 });
 
+test('[D167] after a power cut nobody waits for monitors that are no more: the start takes no seconds for each container', async () => {
+  const sandboxConfig = podConfig(node.machine, 'cut');
+  const { podSandboxId } = await node.client.RunPodSandbox({ config: sandboxConfig });
+  const ids: string[] = [];
+  for (const name of ['a', 'b', 'c']) {
+    const config = containerConfig(name, BUSYBOX, ['sleep', '1000']);
+    const { containerId } = await node.client.CreateContainer({ podSandboxId, config, sandboxConfig });
+    await node.client.StartContainer({ containerId });
+    ids.push(containerId);
+  }
+  const inits = await Promise.all(ids.map(initOf));
+  await node.kill9();
+  await node.machine.exec(['pkill', '-KILL', 'conmon']);
+  await node.machine.exec(['kill', '-KILL', ...inits.map(({ pid }) => String(pid))]);
+  const began = Date.now();
+  await node.start();
+  assert.ok(Date.now() - began < 4000, `the start took ${Date.now() - began} ms`);
+  for (const containerId of ids) assert.equal((await stateOf(node.client, containerId)).exitCode, 255);
+  await node.client.StopPodSandbox({ podSandboxId });
+  await node.client.RemovePodSandbox({ podSandboxId });
+});
+
 test('[D101 D180] a stopped pod is still stopped, a created container is still created and starts', async () => {
   const stopped = (await node.client.RunPodSandbox({ config: podConfig(node.machine, 'stopped') })).podSandboxId;
   await node.client.StopPodSandbox({ podSandboxId: stopped });
