@@ -17,7 +17,8 @@ const REPORT_EVERY_MS = 60_000;
 /**
  * StopContainer [D136–D149]: stop signal, grace period, then SIGKILL until it is gone. The first call starts one loop for
  * the container, not bound to any request; each call gives it its grace period (seconds; ≤ 0 is at once), which can
- * only bring the end nearer, and waits for the end or its own signal. A container that does not run is success.
+ * only bring the end nearer, and waits for the end or its own signal. A container that does not run is success; one
+ * that was never started is killed at once.
  */
 export async function stopContainer(
   ctx: ContainerContext,
@@ -40,12 +41,17 @@ export async function stopContainer(
 
 async function stopLoop(ctx: ContainerContext, container: Container, grace: GracePeriod): Promise<void> {
   const { id, runtime, stopSignal } = container.facts;
+  void container.exited.then(() => grace.wake()); // Once: a reaction per look would stay with the promise for days.
   if (container.state.status === 'paused') {
     await runtime.resume(id).catch((error) => ctx.log.error(`Failed to resume paused container ${id} to stop it: ${textOf(error)}`));
   }
+  if (container.state.status === 'created') {
+    // It has nothing to bring to an end, and crun's waiting process, first of its PID namespace, would not hear of a TERM.
+    await killLoop(ctx, container, grace);
+    return await takeExit(ctx, container);
+  }
   const number = signalNumber(stopSignal);
   await send(container, number);
-  void container.exited.then(() => grace.wake()); // Once: a reaction per look would stay with the promise for days.
   while (initIsAlive(container) && !grace.isOver()) await grace.sleep(Math.min(LOOK_EVERY_MS, grace.left()));
   if (initIsAlive(container)) {
     ctx.log.warn(`Stopping container ${id} with stop signal(${number}) timed out. Killing...`);

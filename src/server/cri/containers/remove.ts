@@ -7,7 +7,13 @@ import { findContainerIfAny } from './lookup.ts';
 export function removeContainerRpc(containers: ContainerContext): Handler<RemoveContainerRequest, RemoveContainerResponse> {
   return async ({ containerId }, rpc) => {
     const container = findContainerIfAny(containers.registry, containerId);
-    if (container !== undefined) await orAborted(removeContainer(containers, container, rpc.secondsLeft()), rpc.signal);
+    if (container !== undefined) await orAborted(removeContainer(containers, container, graceWithin(rpc.secondsLeft())), rpc.signal);
     return {};
   };
+}
+
+/** A second less than the client waits, as for a pod's containers [D96, D152]: the removal of one that must be killed is to answer in time. */
+function graceWithin(secondsLeft: number | undefined): number | undefined {
+  if (secondsLeft === undefined) return undefined;
+  return secondsLeft < 2 ? secondsLeft / 2 : secondsLeft - 1;
 }
