@@ -48,6 +48,10 @@ test('[E7 E8] after its timeout the command is killed, and the answer is no gRPC
   assert.doesNotMatch(stdout, /sleep 600/);
 });
 
+test('[E7] a timeout of centuries is no limit', async () => {
+  assert.equal((await exec(['sh', '-c', 'sleep 0.3; echo done'], 2n ** 62n)).stdout, 'done\n');
+});
+
 test('[E3] an empty command is refused', async () => {
   await refused(exec([]), 'INVALID_ARGUMENT', 'exec command cannot be empty');
 });
