@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { Failure, textOf } from '../../errors/index.ts';
+import { Failure, codeOf, textOf } from '../../errors/index.ts';
 import { processStat } from '../../linux/index.ts';
 import { launch } from '../../process/index.ts';
 import { type RuntimeHandler, runtimeEnvironment } from '../runtime/index.ts';
@@ -29,6 +29,9 @@ export interface MonitoredCreate {
   readonly stdin: boolean;
   readonly stdinOnce: boolean;
 }
+
+/** A longer timer would fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export interface ProcessIdentity {
   readonly pid: number;
@@ -61,23 +64,40 @@ export async function createUnderMonitor(
   if (sync === undefined || start === undefined) throw new Failure('Internal', 'conmon was started without its pipes');
   const complaint = collect(conmon.stderr);
   conmon.stdout.resume();
-  const line = firstLine(sync, handler.createTimeout * 1000);
+  const line = firstLine(sync, Math.min(handler.createTimeout * 1000, LONGEST_TIMER_MS));
   line.catch(() => {});
   start.end(Buffer.of(0));
   try {
-    const exit = await conmon.exited;
+    // Its first process forks within milliseconds. If it does not, the time limit of the answer is its limit too.
+    const exit = await Promise.race([conmon.exited, line.then(() => conmon.exited)]);
     if (exit.code !== 0) throw new Failure('Unknown', `conmon ended before it forked: ${complaint().trim() || describe(exit)}`);
     const init = parseReply(await line);
     const monitor = Number(await readFile(join(request.bundle, 'conmon-pidfile'), 'utf8'));
     return { init: identify(init, 'container'), monitor: identify(monitor, 'conmon') };
   } catch (error) {
     conmon.kill('SIGKILL');
+    await endMonitor(request.bundle);
     throw error;
   } finally {
     sync.destroy();
     start.destroy();
     conmon.stdout.destroy();
     conmon.stderr.destroy();
+  }
+}
+
+/**
+ * Once it has forked, conmon is in a session of its own. It and the runtime that it waits for, which dies with it, would otherwise
+ * finish making what is being taken away.
+ */
+async function endMonitor(bundle: string): Promise<void> {
+  const text = await readFile(join(bundle, 'conmon-pidfile'), 'utf8').catch(() => '');
+  const pid = Number(text);
+  if (!Number.isSafeInteger(pid) || pid <= 1) return;
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (codeOf(error) !== 'ESRCH') throw error;
   }
 }
 
