@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync, globSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runOk } from '../../src/process/index.ts';
@@ -50,23 +52,47 @@ function proxyEnvironment(): Record<string, string> {
   return found;
 }
 
+const NEWER_ROOT = '/run/newer/root';
+
+export interface NewerDebian {
+  /** Where a test finds its files. */
+  readonly root: string;
+  /** Puts the words that enter it before a command. */
+  readonly enter: (argv: readonly string[]) => string[];
+}
+
 /**
  * Makes that root enterable on a machine: an overlay of it, with the machine's /proc, /sys, /dev and
- * /var/lib/containers, a run directory and this checkout. Answers a function that puts `chroot` before a command.
- * The store, podman and skopeo must all run in there: the overlay home is a private mount, which a root that only
- * had the graph root bound in would not see.
+ * /var/lib/containers, a run directory and this checkout. The store, podman and skopeo must all run in there: they share its
+ * mounts, which the machine does not see. It is the root of a mount namespace and no chroot: whoever enters a container's
+ * namespace, as `runc exec` does, lands at that namespace's own root, which a chroot leaves as it was.
  */
-export async function newerDebianOn(machine: Machine): Promise<(argv: readonly string[]) => string[]> {
+export async function newerDebianOn(machine: Machine): Promise<NewerDebian> {
   const lower = await newerDebianRoot();
   const script = `set -eu
-    lower=$1 checkout=$2 root=/run/newer/root
+    lower=$1 checkout=$2 root=$3
     mkdir -p /run/newer/upper /run/newer/work $root
     mount -t overlay -o "lowerdir=$lower,upperdir=/run/newer/upper,workdir=/run/newer/work" overlay $root
     for dir in proc sys dev; do mount --rbind /$dir $root/$dir; done
     mount -t tmpfs tmpfs $root/run
     mount -t tmpfs tmpfs $root/tmp
     for dir in /var/lib/containers "$checkout"; do mkdir -p "$root$dir"; mount --bind "$dir" "$root$dir"; done
-    printf '{"default":[{"type":"insecureAcceptAnything"}]}' > $root/etc/containers/policy.json`;
-  await machine.exec(['sh', '-c', script, 'sh', lower, projectRoot]);
-  return (argv) => ['chroot', '/run/newer/root', ...argv];
+    printf '{"default":[{"type":"insecureAcceptAnything"}]}' > $root/etc/containers/policy.json
+    cd $root
+    pivot_root . mnt
+    umount -l /mnt
+    echo ready
+    exec cat > /dev/null`;
+  // A process that stays, and the mount namespace with it; it ends with the machine.
+  const keeper = machine.spawn(
+    ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', lower, projectRoot, NEWER_ROOT],
+    ['pipe', 'pipe', 'inherit'],
+  );
+  assert.ok(keeper.stdout);
+  const said: readonly unknown[] = await Promise.race([once(keeper.stdout, 'data'), once(keeper, 'exit')]);
+  assert.ok(Buffer.isBuffer(said[0]), 'the newer Debian could not be entered');
+  const pid = machine.pidOf(keeper);
+  assert.ok(pid);
+  const mounts = `--mount=/proc/${machine.pidInside(pid)}/ns/mnt`;
+  return { root: `/proc/${pid}/root`, enter: (argv) => ['nsenter', mounts, '--', ...argv] };
 }

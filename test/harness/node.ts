@@ -11,6 +11,7 @@ import { type CriClient, connectCri } from './client.ts';
 import { type Subject, leaksSince, traces } from './leaks.ts';
 import type { ImageName } from './images.ts';
 import { Machine } from './machine.ts';
+import { type NewerDebian, newerDebianOn } from './newer-debian.ts';
 import { type RunningRegistry, startRegistry } from './registry.ts';
 import { crioProgram } from './tools.ts';
 
@@ -23,6 +24,8 @@ export interface NodeOptions {
   readonly images?: readonly ImageName[];
   /** Files to write before the daemon starts, by their path inside. */
   readonly files?: Readonly<Record<string, string>>;
+  /** The node is the newer Debian (newer-debian.ts), beside podman and skopeo; `useNode` cannot look for leaks there. */
+  readonly newerDebian?: boolean;
 }
 
 /** A machine with our daemon on it, as a node of a cluster has it. */
@@ -35,6 +38,7 @@ export class TestNode {
   #registry: RunningRegistry | undefined;
   #before: Set<string> = new Set();
   readonly #ids = new Set<string>();
+  #newerDebian: NewerDebian | undefined;
 
   constructor(options: NodeOptions = {}) {
     this.#options = options;
@@ -43,6 +47,7 @@ export class TestNode {
   /** Boots the machine and writes the node's configuration; starts no daemon yet. */
   async boot(): Promise<void> {
     await this.machine.start();
+    if (this.#options.newerDebian === true) this.#newerDebian = await newerDebianOn(this.machine);
     const configuration = { ...NODE_FILES, ...(this.#options.withoutNetwork === true ? {} : NETWORK_FILES) };
     if (this.#options.config !== undefined) configuration['/etc/crio/crio.conf.d/50-test.conf'] = this.#options.config;
     for (const [file, text] of Object.entries({ ...configuration, ...this.#options.files })) this.write(file, text);
@@ -51,11 +56,11 @@ export class TestNode {
   /** Starts the daemon and waits until it answers on its socket. */
   async start(...args: string[]): Promise<void> {
     const log = openSync(this.#logFile, 'a');
-    const daemon = this.machine.spawn([crioProgram, ...args], ['ignore', log, log]);
+    const daemon = this.machine.spawn(this.#inside([crioProgram, ...args]), ['ignore', log, log]);
     closeSync(log);
     this.#daemon = daemon;
     const ended = once(daemon, 'exit');
-    const socket = this.machine.path(this.socket);
+    const socket = this.path(this.socket);
     // A daemon says by accepting a connection, and by nothing else that others would see, that it is ready.
     while (!(await answers(socket))) {
       const over = await Promise.race([ended.then(() => true), delay(10, false)]);
@@ -92,7 +97,7 @@ export class TestNode {
 
   /** Runs the daemon as `start` does, for starts that must fail: waits for its end. */
   async startAndEnd(...args: string[]): Promise<RunResult> {
-    return await this.machine.exec([crioProgram, ...args], { mayFail: true });
+    return await this.exec([crioProgram, ...args], { mayFail: true });
   }
 
   get client(): CriClient {
@@ -138,12 +143,21 @@ export class TestNode {
 
   /** Runs one of our client commands on the node; a non-zero exit is an error unless it may fail. */
   async crio(args: readonly string[], options: { mayFail?: boolean; stdin?: string } = {}): Promise<RunResult> {
-    return await this.machine.exec([crioProgram, ...args], options);
+    return await this.exec([crioProgram, ...args], options);
+  }
+
+  /** Runs a command on the node to its end; a non-zero exit is an error unless it may fail. */
+  async exec(argv: readonly string[], options: { mayFail?: boolean; stdin?: string } = {}): Promise<RunResult> {
+    return await this.machine.exec(this.#inside(argv), options);
   }
 
   /** The host's path of a file on the node. */
   path(inside: string): string {
-    return this.machine.path(inside);
+    return this.#newerDebian === undefined ? this.machine.path(inside) : `${this.#newerDebian.root}${inside}`;
+  }
+
+  #inside(argv: readonly string[]): readonly string[] {
+    return this.#newerDebian?.enter(argv) ?? argv;
   }
 
   write(inside: string, text: string): void {

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { after, before, test } from 'node:test';
+import { runOk } from '../../src/process/index.ts';
 import { Machine } from '../harness/machine.ts';
 import { newerDebianOn } from '../harness/newer-debian.ts';
-import { projectRoot } from '../harness/tools.ts';
+import { projectRoot, toolPath } from '../harness/tools.ts';
 
 let machine: Machine;
 let inside: (argv: readonly string[]) => string[];
@@ -26,9 +26,10 @@ async function ask(command: string): Promise<unknown> {
 before(async () => {
   machine = new Machine();
   await machine.start();
-  inside = await newerDebianOn(machine);
+  const newer = await newerDebianOn(machine);
+  inside = newer.enter;
   const program = `set -eu
-    tree=/run/newer/root/tmp/tree busybox=$(command -v busybox)
+    root=$1 tree=$1/tmp/tree busybox=$(command -v busybox)
     mkdir -p $tree/bin
     cp $busybox $tree/bin/busybox
     for file in $(ldd $busybox | grep -o '/[^ ]*' || true); do mkdir -p $tree$(dirname $file); cp $file $tree$file; done
@@ -36,8 +37,8 @@ before(async () => {
     truncate -s 3000000 $tree/sparse; printf data | dd of=$tree/sparse bs=1 seek=1000000 conv=notrunc status=none
     printf x > "$tree/$(printf 'raw\\377name')"; printf y > "$tree/a <&> q"; long=$(printf '%0200d' 0); printf z > $tree/$long
     ln $tree/sparse $tree/hard; ln -s /etc/passwd $tree/link; mkfifo $tree/fifo
-    tar -S --format=pax -C $tree -cf /run/newer/root/tmp/layer.tar .`;
-  await machine.exec(['sh', '-c', program]);
+    tar -S --format=pax -C $tree -cf $root/tmp/layer.tar .`;
+  await runOk(['sh', '-c', program, 'sh', newer.root], { timeoutMs: 30_000, env: { PATH: toolPath } });
   const node = process.execPath.startsWith(projectRoot) ? process.execPath : join(projectRoot, 'scripts/node.sh');
   const script = join(import.meta.dirname, 'storage/interop.ts');
   ours = machine.spawn(inside([node, '--disable-warning=ExperimentalWarning', script, 'serve', '/tmp/layer.tar']), [
@@ -57,7 +58,7 @@ test('[J60] podman lists our image and our container, and leaves its mount alone
     `sha256:${facts.image} localhost/ours:1`,
   );
   assert.match(await podman('ps', '--all', '--external', '--no-trunc'), new RegExp(`${facts.container}.*storage`, 'i'));
-  assert.match(readFileSync(`/proc/${machine.init}/mountinfo`, 'utf8'), new RegExp(facts.merged));
+  assert.match(await exec('cat', '/proc/self/mountinfo'), new RegExp(facts.merged));
 });
 
 test('[J60] podman runs an image that we unpacked', async () => {
