@@ -10,6 +10,7 @@ import { removeContainer } from './remove.ts';
  */
 export async function startContainer(ctx: ContainerContext, container: Container): Promise<void> {
   const { id, runtime } = container.facts;
+  let begun = false;
   try {
     using _ = await container.lock.acquire();
     if (container.state.status === 'running' && !container.removed) return;
@@ -17,6 +18,7 @@ export async function startContainer(ctx: ContainerContext, container: Container
       throw new Failure('FailedPrecondition', `container ${id} is not in created state: ${container.state.status}`);
     }
     const startedAt = nowNs(); // Before, not after: a process that ends at once must not seem to have ended before it began.
+    begun = true;
     try {
       await runtime.start(id);
     } catch (error) {
@@ -24,7 +26,7 @@ export async function startContainer(ctx: ContainerContext, container: Container
     }
     await container.become({ status: 'running', startedAt });
   } catch (error) {
-    if (!(error instanceof Failure && error.kind === 'FailedPrecondition')) {
+    if (begun) {
       await removeContainer(ctx, container).catch((cleanup) =>
         ctx.log.error(`Removing container ${id} after its start failed: ${textOf(cleanup)}`),
       );

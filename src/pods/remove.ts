@@ -12,6 +12,7 @@ export async function removeSandbox(ctx: PodContext, sandbox: Sandbox, secondsLe
   using _ = await sandbox.lock.acquire();
   if (sandbox.removed) return;
   sandbox.stopped = true;
+  sandbox.touch();
   await sandbox.admission.drained();
   const grace = gracePeriods(secondsLeft);
   await allEnded(

@@ -28,6 +28,7 @@ export async function stopSandbox(ctx: PodContext, sandbox: Sandbox, secondsLeft
   using _ = await sandbox.lock.acquire();
   if (sandbox.stopped && sandbox.networkStopped) return;
   const wasStopped = sandbox.stopped;
+  sandbox.touch();
   sandbox.stopped = true; // No new containers from here on; the marker on disk follows when all has ended.
   await sandbox.admission.drained();
   try {
@@ -38,7 +39,8 @@ export async function stopSandbox(ctx: PodContext, sandbox: Sandbox, secondsLeft
     await removePins(sandbox.facts.pins);
     await releaseShm(sandbox);
   } catch (error) {
-    sandbox.stopped = wasStopped;
+    sandbox.stopped = wasStopped || sandbox.infra?.state.status === 'stopped'; // A pod whose pause process has gone is not ready again.
+    sandbox.touch();
     throw error;
   }
   await sandbox.markStopped();
