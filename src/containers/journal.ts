@@ -50,8 +50,20 @@ export class Journal {
         await rm(join(this.#directory, name), { force: true }); // A write that was cut off: its work had not begun.
         continue;
       }
-      intents.push(JSON.parse(await readFile(join(this.#directory, name), 'utf8')) as Intent);
+      intents.push(parseIntent(await readFile(join(this.#directory, name), 'utf8'), id));
     }
     return intents.toSorted((a, b) => a.kind.localeCompare(b.kind));
   }
+}
+
+/** An entry that cannot be read still names what it stood for: that much is undone, and the start goes on. */
+function parseIntent(text: string, id: HexId): Intent {
+  try {
+    const intent = JSON.parse(text) as Partial<Intent> | null;
+    if (intent?.id === id && (intent.kind === 'container' || intent.kind === 'sandbox'))
+      return { runtimeHandler: '', logPath: '', ...intent, id, kind: intent.kind };
+  } catch {
+    // Written by somebody else, or by a file system that broke: see above.
+  }
+  return { kind: 'container', id, runtimeHandler: '', logPath: '' };
 }

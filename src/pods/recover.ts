@@ -52,8 +52,8 @@ async function undo(ctx: PodContext, intent: Intent): Promise<void> {
   const { id, runtimeHandler } = intent;
   await ctx.runtimes.get(runtimeHandler).delete(id);
   await removeMonitorFiles(ctx.containers, id);
-  if (intent.kind === 'container') await rm(intent.logPath, { force: true });
-  else await undoSandbox(ctx, intent);
+  if (intent.kind === 'sandbox') await undoSandbox(ctx, intent);
+  else if (intent.logPath !== '') await rm(intent.logPath, { force: true });
   await ctx.store.unmountContainer(id, true);
   await ctx.store.deleteContainer(id);
 }
