@@ -40,7 +40,7 @@ function debianMirror(): string {
     const uri = /^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(\S+)/m.exec(text)?.[1];
     if (uri !== undefined && !uri.includes('security')) return uri;
   }
-  return 'http://deb.debian.org/debian';
+  throw new Error(`no Debian mirror in ${files.join(', ') || 'the sources of apt'}: a newer Debian cannot be made`);
 }
 
 function proxyEnvironment(): Record<string, string> {
