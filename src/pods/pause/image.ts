@@ -15,7 +15,8 @@ const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: '
  */
 export async function ensurePauseImage(ctx: PodContext): Promise<Image> {
   const name = ctx.settings.pauseImage;
-  const present = await ctx.images.find(name);
+  // Once it was needed, the built-in one serves until pause_image is pulled by somebody: no pod waits for a registry twice.
+  const present = (await ctx.images.find(name)) ?? (await ctx.images.find(BUILT_IN_NAME));
   if (present !== undefined) return present;
   return await ctx.pausePulls.join('pause', async () => await pullOrBuild(ctx, name));
 }
@@ -26,8 +27,6 @@ async function pullOrBuild(ctx: PodContext, name: string): Promise<Image> {
     const { imageId } = await ctx.images.pull(name, {});
     return await found(ctx, imageId);
   } catch (error) {
-    const built = await ctx.images.find(BUILT_IN_NAME);
-    if (built !== undefined) return built;
     const program = pauseProgram(process.arch);
     if (program === undefined) throw wrap(`pulling pause image ${name}`, error);
     ctx.log.warn(`Pulling pause image ${name} failed, using the built-in one: ${textOf(error)}`);
