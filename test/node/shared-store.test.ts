@@ -31,6 +31,18 @@ let pod: PodInput;
 const podman = async (...args: string[]) => await textOf('podman', '--cgroup-manager=cgroupfs', ...args);
 const podmanRun = async (image: string, ...command: string[]) =>
   await podman('run', '--rm', '--network=none', '--cgroups=disabled', image, ...command);
+/**
+ * podman holds no lock between finding a layer that it can reuse and building on it: whoever removes that layer's last
+ * image in between, another podman too, makes its pull fail with `layer not known`. Only that, and only it, is tried again.
+ */
+const podmanPull = async (image: string, tries = 5): Promise<string> => {
+  try {
+    return await podman('pull', '--quiet', '--tls-verify=false', image);
+  } catch (error) {
+    if (tries <= 1 || !String(error).includes('layer not known')) throw error;
+    return await podmanPull(image, tries - 1);
+  }
+};
 const pull = async (image: string) => (await node.client.PullImage({ image: { image } })).imageRef;
 const remove = async (image: string) => await node.client.RemoveImage({ image: { image } });
 const answerOf = async (...cmd: string[]) => {
@@ -162,8 +174,8 @@ test('[J60, p30] podman and we pull, run and remove side by side', { timeout: 60
   };
   const theyWork = async () => {
     for (; Date.now() < until; rounds.theirs++) {
-      await podman('pull', '--quiet', '--tls-verify=false', theirs);
-      if (rounds.theirs % 2 === 0) await podman('pull', '--quiet', '--tls-verify=false', both);
+      await podmanPull(theirs);
+      if (rounds.theirs % 2 === 0) await podmanPull(both);
       assert.equal(await podmanRun(BUSYBOX, 'echo', 'beside'), 'beside');
       await podman('rmi', theirs);
     }
