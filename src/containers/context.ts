@@ -1,4 +1,5 @@
 import type { Logger } from '../log/index.ts';
+import type { Tracer } from '../steps/index.ts';
 import type { Store } from '../storage/index.ts';
 import type { Container } from './container.ts';
 import type { Journal } from './journal.ts';
@@ -15,6 +16,7 @@ export interface ContainerContext {
   /** conmon leaves a link `<id>` to the run directory there. */
   readonly attachSocketDir: string;
   readonly journal: Journal;
+  readonly tracer: Tracer;
   readonly log: Logger;
   /** Told after the fact; must not throw. */
   readonly onEvent: (event: ContainerEvent, container: Container) => void;

@@ -4,6 +4,7 @@ import { type Nanoseconds, nowNs } from '../clock/index.ts';
 import { codeOf, textOf } from '../errors/index.ts';
 import { exists } from '../files/index.ts';
 import { isAlive } from '../linux/index.ts';
+import { step } from '../steps/index.ts';
 import type { Container } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { initIsAlive } from './liveness.ts';
@@ -38,16 +39,23 @@ export async function readExitRecord(container: Container): Promise<ExitRecord |
 export async function takeExit(ctx: ContainerContext, container: Container): Promise<void> {
   using _ = await container.lock.acquire();
   if (container.removed || !isLive(container.state) || initIsAlive(container)) return;
-  const record = (await awaitExitRecord(container)) ?? { exitCode: 255, finishedAt: nowNs() };
-  await container.become({
+  const subject = { pod: container.facts.pod.id, container: container.id };
+  await ctx.tracer.operation('Exit', subject, () => take(ctx, container));
+}
+
+async function take(ctx: ContainerContext, container: Container): Promise<void> {
+  const record = (await step('exit record', () => awaitExitRecord(container))) ?? { exitCode: 255, finishedAt: nowNs() };
+  const oomKilled = await exists(join(container.facts.runDirectory, 'oom'));
+  const state = {
     status: 'stopped',
     startedAt: startedAt(container.state),
     finishedAt: record.finishedAt,
     exitCode: record.exitCode,
-    oomKilled: await exists(join(container.facts.runDirectory, 'oom')),
+    oomKilled,
     seccompKilled: false,
     error: '',
-  });
+  } as const;
+  await step('state.json', () => container.become(state));
   await cleanUpAfterExit(ctx, container);
   ctx.onEvent('stopped', container);
 }
@@ -76,11 +84,11 @@ async function cleanUpAfterExit(ctx: ContainerContext, container: Container): Pr
       .catch((error) => ctx.log.debug(`Killing what container ${id} left behind: ${textOf(error)}`));
   }
   try {
-    await ctx.store.unmountContainer(id, true);
+    await step('unmount', () => ctx.store.unmountContainer(id, true));
   } catch (error) {
     ctx.log.error(`Failed to unmount the root file system of container ${id}: ${textOf(error)}`);
   }
-  await rm(join(ctx.exitsDir, id), { force: true });
+  await step('exit file', () => rm(join(ctx.exitsDir, id), { force: true }));
 }
 
 function sharesHostPids(container: Container): boolean {

@@ -1,6 +1,7 @@
 import { mkdir, readFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../files/index.ts';
+import { step } from '../steps/index.ts';
 import { type HexId, isHexId } from '../ids/index.ts';
 
 /** What is about to be made under an id, as far as undoing it needs to know. Plain JSON. */
@@ -33,8 +34,8 @@ export class Journal {
   /** Call `end` when the work is done or undone. */
   async begin(intent: Intent): Promise<{ readonly end: () => Promise<void> }> {
     const path = join(this.#directory, `${intent.id}.json`);
-    await writeFileAtomic(path, JSON.stringify(intent), { sync: false });
-    return { end: () => rm(path, { force: true }) };
+    await step('write intent', () => writeFileAtomic(path, JSON.stringify(intent), { sync: false }));
+    return { end: () => step('end intent', () => rm(path, { force: true })) };
   }
 
   async forget(id: HexId): Promise<void> {

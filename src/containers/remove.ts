@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { textOf, wrap } from '../errors/index.ts';
 import { isHexId } from '../ids/index.ts';
+import { TURN, step } from '../steps/index.ts';
 import type { Container } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { stopContainer } from './stop.ts';
@@ -18,22 +19,27 @@ export async function removeContainer(
   container: Container,
   graceSeconds: number = DEFAULT_GRACE_SECONDS,
 ): Promise<void> {
+  const { id, pod } = container.facts;
+  await ctx.tracer.operation('RemoveContainer', { pod: pod.id, container: id }, () => remove(ctx, container, graceSeconds));
+}
+
+async function remove(ctx: ContainerContext, container: Container, graceSeconds: number): Promise<void> {
   const { id, name, pod, runtime } = container.facts;
   try {
     await stopContainer(ctx, container, graceSeconds);
   } catch (error) {
     throw wrap('failed to stop container for removal', error);
   }
-  using _ = await container.lock.acquire();
+  using _ = await step(TURN, () => container.lock.acquire());
   if (container.removed) return;
   try {
     await runtime.delete(id);
-    await removeMonitorFiles(ctx, id);
-    await ctx.store.deleteContainer(id);
+    await step('monitor files', () => removeMonitorFiles(ctx, id));
+    await step('delete record', () => ctx.store.deleteContainer(id));
   } catch (error) {
     throw wrap(`failed to delete container ${name} in pod sandbox ${pod.id}`, error);
   }
-  await releaseImageVolumes(ctx, container);
+  await step('image volumes', () => releaseImageVolumes(ctx, container));
   container.removed = true;
   ctx.registry.delete(container);
   ctx.onEvent('deleted', container);

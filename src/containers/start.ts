@@ -1,5 +1,6 @@
 import { nowNs } from '../clock/index.ts';
 import { Failure, textOf, wrap } from '../errors/index.ts';
+import { TURN, step } from '../steps/index.ts';
 import type { Container } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { removeContainer } from './remove.ts';
@@ -9,10 +10,15 @@ import { removeContainer } from './remove.ts';
  * reply of the start that did it was lost (p04).
  */
 export async function startContainer(ctx: ContainerContext, container: Container): Promise<void> {
+  const { id, pod } = container.facts;
+  await ctx.tracer.operation('StartContainer', { pod: pod.id, container: id }, () => start(ctx, container));
+}
+
+async function start(ctx: ContainerContext, container: Container): Promise<void> {
   const { id, runtime } = container.facts;
   let begun = false;
   try {
-    using _ = await container.lock.acquire();
+    using _ = await step(TURN, () => container.lock.acquire());
     if (container.state.status === 'running' && !container.removed) return;
     if (container.state.status !== 'created' || container.removed) {
       throw new Failure('FailedPrecondition', `container ${id} is not in created state: ${container.state.status}`);
@@ -24,7 +30,7 @@ export async function startContainer(ctx: ContainerContext, container: Container
     } catch (error) {
       throw wrap(`failed to start container ${id}`, error);
     }
-    await container.become({ status: 'running', startedAt });
+    await step('state.json', () => container.become({ status: 'running', startedAt }));
   } catch (error) {
     if (begun) {
       await removeContainer(ctx, container).catch((cleanup) =>

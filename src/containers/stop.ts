@@ -1,5 +1,6 @@
 import { processStat, signalProcess } from '../linux/index.ts';
 import { codeOf, textOf } from '../errors/index.ts';
+import { step } from '../steps/index.ts';
 import { orAborted } from '../sync/index.ts';
 import type { Container } from './container.ts';
 import type { ContainerContext } from './context.ts';
@@ -29,9 +30,12 @@ export async function stopContainer(
   if (!isLive(container.state)) return;
   if (container.stopping === undefined) {
     const grace = new GracePeriod();
-    const done = stopLoop(ctx, container, grace).finally(() => {
-      container.stopping = undefined;
-    });
+    const subject = { pod: container.facts.pod.id, container: container.id };
+    const done = ctx.tracer
+      .operation('StopContainer', subject, () => stopLoop(ctx, container, grace))
+      .finally(() => {
+        container.stopping = undefined;
+      });
     done.catch(() => {});
     container.stopping = { shorten: (deadline) => grace.shorten(deadline), done };
   }
@@ -47,15 +51,17 @@ async function stopLoop(ctx: ContainerContext, container: Container, grace: Grac
   }
   if (container.state.status === 'created') {
     // It has nothing to bring to an end, and crun's waiting process, first of its PID namespace, would not hear of a TERM.
-    await killLoop(ctx, container, grace);
+    await step('kill', () => killLoop(ctx, container, grace));
     return await takeExit(ctx, container);
   }
   const number = signalNumber(stopSignal);
-  await send(container, number);
-  while (initIsAlive(container) && !grace.isOver()) await grace.sleep(Math.min(LOOK_EVERY_MS, grace.left()));
+  await step('signal', () => send(container, number));
+  await step('grace period', async () => {
+    while (initIsAlive(container) && !grace.isOver()) await grace.sleep(Math.min(LOOK_EVERY_MS, grace.left()));
+  });
   if (initIsAlive(container)) {
     ctx.log.warn(`Stopping container ${id} with stop signal(${number}) timed out. Killing...`);
-    await killLoop(ctx, container, grace);
+    await step('kill', () => killLoop(ctx, container, grace));
   }
   await takeExit(ctx, container);
 }

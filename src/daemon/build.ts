@@ -19,6 +19,7 @@ import { readHostFacts } from '../oci/host/index.ts';
 import { type PodContext, SandboxRegistry, pinDirectory } from '../pods/index.ts';
 import type { RuntimeHandler } from '../oci/runtime/index.ts';
 import { type SeccompProfile, type SeccompSettings, loadDefaultSeccomp, loadSeccompProfile } from '../security/index.ts';
+import { Tracer, faultsFrom } from '../steps/index.ts';
 import { LayerUnpacker, Store, parseStorageOptions } from '../storage/index.ts';
 import { Flights } from '../sync/index.ts';
 import { buildRuntimes } from './handlers.ts';
@@ -68,6 +69,8 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
 
   const journal = new Journal(join(dirname(config.runtime.containerExitsDir), 'journal'));
   await journal.prepare();
+  const faults = env['CRIO_TEST_FAULTS'];
+  const tracer = new Tracer(log, faults === undefined ? undefined : faultsFrom(faults));
   const registry = new SandboxRegistry();
   const onContainerEvent: ContainerContext['onEvent'] = (event, container) => {
     if (event === 'stopped') infraEnded(registry, container, log);
@@ -79,6 +82,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     exitsDir: config.runtime.containerExitsDir,
     attachSocketDir: config.runtime.containerAttachSocketDir,
     journal,
+    tracer,
     log,
     onEvent: onContainerEvent,
   };
@@ -93,6 +97,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     containerCreation,
     registry,
     journal,
+    tracer,
     unpacker,
     pausePulls: new Flights(),
     settings: podSettings(config),

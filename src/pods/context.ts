@@ -8,6 +8,7 @@ import type { MonitorSettings } from '../oci/monitor/index.ts';
 import type { RuntimeHandler, RuntimeTable } from '../oci/runtime/index.ts';
 import type { SeccompSettings } from '../security/index.ts';
 import type { LayerUnpacker, Store } from '../storage/index.ts';
+import type { Tracer } from '../steps/index.ts';
 import type { Flights } from '../sync/index.ts';
 import type { SandboxId } from '../ids/index.ts';
 import type { SandboxRegistry } from './registry.ts';
@@ -48,6 +49,7 @@ export interface PodContext {
   readonly registry: SandboxRegistry;
   readonly journal: Journal;
   readonly creations: Creations<SandboxId>;
+  readonly tracer: Tracer;
   readonly log: Logger;
   /** Told after the fact; must not throw. */
   readonly onEvent: (event: PodEvent, sandbox: Sandbox) => void;

@@ -6,6 +6,7 @@ import { NAMESPACE_KINDS, type NamespaceKind, unmountIfMounted } from '../linux/
 import type { CniResult, PodNetwork } from '../network/index.ts';
 import { planSysctls } from '../oci/spec/index.ts';
 import type { Progress } from '../containers/index.ts';
+import { step } from '../steps/index.ts';
 import type { UndoStack } from '../sync/index.ts';
 import type { PodContext } from './context.ts';
 import type { SandboxPlan } from './plan.ts';
@@ -40,6 +41,10 @@ async function pinNamespaces(ctx: PodContext, plan: SandboxPlan, undo: UndoStack
 
 /** Unmounts and deletes pin files; what is gone already is success [D99]. */
 export async function removePins(pins: Readonly<Partial<Record<NamespaceKind, string>>>): Promise<void> {
+  await step('remove namespaces', () => removeEach(pins));
+}
+
+async function removeEach(pins: Readonly<Partial<Record<NamespaceKind, string>>>): Promise<void> {
   const errors: string[] = [];
   for (const path of Object.values(pins)) {
     try {
@@ -79,9 +84,11 @@ export interface Connection {
 /** Namespaces, then the network in them: the half of a pod that needs no storage. */
 export async function connect(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progress: Progress): Promise<Connection> {
   progress.enter('sandbox namespace creation');
-  const sysctls = await pinNamespaces(ctx, plan, undo);
+  const sysctls = await step('namespaces', () => pinNamespaces(ctx, plan, undo));
   progress.enter('sandbox network creation');
-  const attached = plan.hostNetwork ? { ips: [], result: undefined, checked: Promise.resolve() } : await attachNetwork(ctx, plan, undo);
+  const attached = plan.hostNetwork
+    ? { ips: [], result: undefined, checked: Promise.resolve() }
+    : await step('network', () => attachNetwork(ctx, plan, undo));
   return { sysctls, ...attached };
 }
 

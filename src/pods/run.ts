@@ -2,6 +2,7 @@ import { hostname as nodeName } from 'node:os';
 import { textOf } from '../errors/index.ts';
 import type { SandboxId } from '../ids/index.ts';
 import type { PodSandboxConfig } from '../oci/spec/index.ts';
+import { step } from '../steps/index.ts';
 import { UndoStack, allEnded } from '../sync/index.ts';
 import type { Intent, Progress } from '../containers/index.ts';
 import type { PodContext } from './context.ts';
@@ -37,16 +38,20 @@ async function create(ctx: PodContext, config: PodSandboxConfig, runtimeHandler:
     pins: newPins(ctx.settings.namespacesDir),
     ...ctx.settings,
   });
-  if (!plan.hostNetwork) await ctx.network.whenReady();
+  return await ctx.tracer.operation('RunPodSandbox', { pod: plan.id }, () => make(ctx, plan, progress));
+}
+
+async function make(ctx: PodContext, plan: SandboxPlan, progress: Progress): Promise<SandboxId> {
+  if (!plan.hostNetwork) await step('network ready', () => ctx.network.whenReady());
   progress.enter('sandbox network ready');
   const undo = new UndoStack(ctx.log);
   const { end } = await ctx.journal.begin(intentOf(ctx, plan));
   try {
     const sandbox = await build(ctx, plan, undo, progress);
+    await end(); // Before anybody can find it: what a retry was told of must not be undone.
     undo.release();
     ctx.registry.add(sandbox);
     if (sandbox.infra?.state.status === 'stopped') await sandbox.markStopped(); // It ended before the pod could be told.
-    await end();
     ctx.onEvent('started', sandbox);
     ctx.log.info(`Ran pod sandbox ${plan.id} with infra container: ${plan.metadata.namespace}/${plan.metadata.name}/POD`);
     return plan.id;
@@ -76,20 +81,20 @@ function infraDirectory(ctx: PodContext, plan: SandboxPlan): string | undefined 
 /** Storage beside network: the two long parts need nothing of each other. */
 async function build(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progress: Progress): Promise<Sandbox> {
   progress.enter('sandbox storage creation');
-  const [storage, network] = await allEnded([prepareStorage(ctx, plan, undo), connect(ctx, plan, undo, progress)]);
+  const [storage, network] = await allEnded([step('storage', () => prepareStorage(ctx, plan, undo)), connect(ctx, plan, undo, progress)]);
   progress.enter('sandbox spec configuration');
   const { spec, cgroupsPath, warnings } = await buildSpec(ctx, plan, storage, network);
   for (const warning of warnings) ctx.log.warn(`Pod ${plan.name}: ${warning}`);
-  await saveSpec(spec, storage);
+  await step('config.json', () => saveSpec(spec, storage));
   const sandbox = new Sandbox(factsOf(plan, storage, spec, cgroupsPath), { ips: network.ips, cniResult: network.result });
   progress.enter('sandbox container runtime creation');
   if (plan.dropInfra) {
-    undo.push(`remove cgroup of ${plan.id}`, makeInfraCgroup(infraDirectory(ctx, plan)));
-    await writeSpoofedState(storage.runDirectory, plan.createdAt);
+    undo.push(`remove cgroup of ${plan.id}`, await step('cgroup', () => makeInfraCgroup(infraDirectory(ctx, plan))));
+    await step('state.json', () => writeSpoofedState(storage.runDirectory, plan.createdAt));
   } else {
-    sandbox.infra = await startInfra(ctx, plan, storage, spec, sandbox, undo);
+    sandbox.infra = await step('infra container', () => startInfra(ctx, plan, storage, spec, sandbox, undo));
   }
-  await network.checked;
+  await step('network checked', () => network.checked);
   return sandbox;
 }
 

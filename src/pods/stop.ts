@@ -1,6 +1,7 @@
 import { stopContainer } from '../containers/index.ts';
 import { Failure, textOf } from '../errors/index.ts';
 import { removePins } from './namespaces.ts';
+import { TURN, step } from '../steps/index.ts';
 import type { PodContext } from './context.ts';
 import type { Sandbox } from './sandbox.ts';
 import { removeShm } from './storage.ts';
@@ -25,16 +26,20 @@ export function gracePeriods(secondsLeft: number | undefined): { readonly contai
  * so that what they say on TERM still gets out (CRI-O takes the network away first; docs/parity.md).
  */
 export async function stopSandbox(ctx: PodContext, sandbox: Sandbox, secondsLeft?: number): Promise<void> {
-  using _ = await sandbox.lock.acquire();
+  await ctx.tracer.operation('StopPodSandbox', { pod: sandbox.id }, () => stop(ctx, sandbox, secondsLeft));
+}
+
+async function stop(ctx: PodContext, sandbox: Sandbox, secondsLeft: number | undefined): Promise<void> {
+  using _ = await step(TURN, () => sandbox.lock.acquire());
   if (sandbox.stopped && sandbox.networkStopped) return;
   const wasStopped = sandbox.stopped;
   sandbox.touch();
   sandbox.stopped = true; // No new containers from here on; the marker on disk follows when all has ended.
-  await sandbox.admission.drained();
+  await step('creations end', () => sandbox.admission.drained());
   try {
     const grace = gracePeriods(secondsLeft);
-    await stopContainers(ctx, sandbox, grace.containers);
-    if (sandbox.infra !== undefined) await stopInfra(ctx, sandbox, grace.infra);
+    await step('stop containers', () => stopContainers(ctx, sandbox, grace.containers));
+    if (sandbox.infra !== undefined) await step('stop infra container', () => stopInfra(ctx, sandbox, grace.infra));
     await stopNetwork(ctx, sandbox);
     await removePins(sandbox.facts.pins);
     await releaseShm(sandbox);
@@ -43,7 +48,7 @@ export async function stopSandbox(ctx: PodContext, sandbox: Sandbox, secondsLeft
     sandbox.touch();
     throw error;
   }
-  await sandbox.markStopped();
+  await step('mark stopped', () => sandbox.markStopped());
   if (!wasStopped) ctx.onEvent('stopped', sandbox);
   ctx.log.info(`Stopped pod sandbox: ${sandbox.id}`);
 }
@@ -76,10 +81,10 @@ async function stopInfra(ctx: PodContext, sandbox: Sandbox, grace: number): Prom
 /** Once only; a host network has nothing to take down [D102]. */
 export async function stopNetwork(ctx: PodContext, sandbox: Sandbox): Promise<void> {
   if (sandbox.networkStopped) return;
-  if (!sandbox.facts.hostNetwork) await ctx.network.detach(sandbox.network);
-  await sandbox.markNetworkStopped();
+  if (!sandbox.facts.hostNetwork) await step('network', () => ctx.network.detach(sandbox.network));
+  await step('mark network stopped', () => sandbox.markNetworkStopped());
 }
 
 export async function releaseShm(sandbox: Sandbox): Promise<void> {
-  if (sandbox.facts.shmPath.startsWith(sandbox.facts.runDirectory)) await removeShm(sandbox.facts.shmPath);
+  if (sandbox.facts.shmPath.startsWith(sandbox.facts.runDirectory)) await step('shm', () => removeShm(sandbox.facts.shmPath));
 }

@@ -5,6 +5,7 @@ import type { Image } from '../images/index.ts';
 import { MS, mount, unmountIfMounted } from '../linux/index.ts';
 import { writeContainerEnv, writeHostname, writeResolvConf } from '../oci/rootfs/index.ts';
 import { NamespaceMode } from '../oci/spec/index.ts';
+import { step } from '../steps/index.ts';
 import { type UndoStack, allEnded } from '../sync/index.ts';
 import type { PodContext } from './context.ts';
 import { ensurePauseImage } from './pause/image.ts';
@@ -26,15 +27,15 @@ export interface SandboxStorage {
  * /etc/hostname, /run/.containerenv, /dev/shm [D41–D55].
  */
 export async function prepareStorage(ctx: PodContext, plan: SandboxPlan, undo: UndoStack): Promise<SandboxStorage> {
-  const image = await ensurePauseImage(ctx);
-  await createRecord(ctx, plan, image);
+  const image = await step('pause image', () => ensurePauseImage(ctx));
+  await step('record', () => createRecord(ctx, plan, image));
   undo.push(`delete storage container ${plan.id}`, () => ctx.store.deleteContainer(plan.id));
   const directory = ctx.store.containerDirectory(plan.id);
   const runDirectory = ctx.store.containerRunDirectory(plan.id);
   const [rootfs, resolvPath, shmPath, hostnamePath] = await allEnded([
-    mountRootfs(ctx, plan, undo),
+    step('mount', () => mountRootfs(ctx, plan, undo)),
     writeResolvConf(runDirectory, plan.config.dnsConfig),
-    provideShm(plan, runDirectory, undo),
+    step('shm', () => provideShm(plan, runDirectory, undo)),
     writeHostname(runDirectory, plan.hostname),
     writeContainerEnv(plan.dropInfra ? runDirectory : directory),
     mkdir(plan.logDirectory, { recursive: true, mode: 0o700 }),

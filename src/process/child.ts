@@ -4,6 +4,7 @@ import { constants as system } from 'node:os';
 import { join } from 'node:path';
 import { Failure, codeOf, textOf } from '../errors/index.ts';
 import { type SpawnOptions, type SpawnedChild, spawnChild, tryWait } from '../linux/index.ts';
+import { helperStarted } from '../steps/index.ts';
 
 export interface Exit {
   readonly code: number | null;
@@ -19,8 +20,9 @@ export function startChild(
   const variables = Object.entries(env).map(([key, value]) => `${key}=${value}`);
   if ([...argv, ...variables, options.cwd ?? ''].some((text) => text.includes('\0')))
     throw new Failure('InvalidArgument', `cannot run ${JSON.stringify(argv[0])}: an argument contains a NUL byte`);
+  let child: SpawnedChild;
   try {
-    return spawnChild(programPath(argv[0], env['PATH'] ?? ''), argv, variables, options);
+    child = spawnChild(programPath(argv[0], env['PATH'] ?? ''), argv, variables, options);
   } catch (error) {
     const code = codeOf(error);
     throw new Failure('FailedPrecondition', `cannot run ${argv[0]}: ${code ?? textOf(error)}`, {
@@ -29,6 +31,8 @@ export function startChild(
       advice: `Check that ${argv[0]} is installed and executable.`,
     });
   }
+  helperStarted(child.pid);
+  return child;
 }
 
 /** Settles when the child has ended; SIGCHLD tells when to look, no thread waits. */

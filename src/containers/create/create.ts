@@ -1,10 +1,11 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
-import { nowNs } from '../../clock/index.ts';
+import { type Nanoseconds, nowNs } from '../../clock/index.ts';
 import { Failure, textOf } from '../../errors/index.ts';
 import { type ContainerId, newHexId } from '../../ids/index.ts';
 import { createUnderMonitor } from '../../oci/monitor/index.ts';
 import { type ContainerConfig, type OciSpec, encodeSpec, filterAnnotations, withSecurityContext } from '../../oci/spec/index.ts';
+import { step } from '../../steps/index.ts';
 import { UndoStack } from '../../sync/index.ts';
 import { Container } from '../container.ts';
 import type { Progress } from '../creations.ts';
@@ -40,25 +41,38 @@ export async function createIn(
 async function create(ctx: CreationContext, pod: PodForCreation, creation: Creation, progress: Progress): Promise<Container> {
   progress.enter('container creating');
   const config = effectiveConfig(pod, creation);
-  const privileged = checkPrivileged(config, creation);
+  const plan = { id: newHexId() as ContainerId, createdAt: nowNs(), config, privileged: checkPrivileged(config, creation) };
+  const subject = { pod: pod.id, container: plan.id };
+  return await ctx.containers.tracer.operation('CreateContainer', subject, () => make(ctx, pod, creation, plan, progress));
+}
+
+/** What follows from the request alone: nothing has been made yet. */
+interface Plan {
+  readonly id: ContainerId;
+  readonly createdAt: Nanoseconds;
+  readonly config: ContainerConfig;
+  readonly privileged: boolean;
+}
+
+async function make(ctx: CreationContext, pod: PodForCreation, creation: Creation, plan: Plan, progress: Progress): Promise<Container> {
+  const { id, config, privileged } = plan;
   const undo = new UndoStack(ctx.log);
   let journal: Awaited<ReturnType<CreationContext['containers']['journal']['begin']>> | undefined;
   try {
     progress.enter('container storage creation');
-    const id = newHexId() as ContainerId;
     const logPath = logPathOf(pod, config, id);
     journal = await ctx.containers.journal.begin({ kind: 'container', id, runtimeHandler: pod.runtimeHandler, logPath });
-    const storage = await prepareStorage(ctx, pod, creation, { id, createdAt: nowNs(), privileged }, undo);
+    const storage = await step('storage', () => prepareStorage(ctx, pod, creation, plan, undo));
     progress.enter('container spec configuration');
-    const { spec, warnings } = await planSpec(ctx, pod, config, storage, logPath, undo);
+    const { spec, warnings } = await step('root file system and spec', () => planSpec(ctx, pod, config, storage, logPath, undo));
     for (const warning of warnings) ctx.log.warn(`Container ${storage.name}: ${warning}`);
-    await Promise.all([saveSpec(spec, storage), mkdir(dirname(logPath), { recursive: true, mode: 0o700 })]);
+    await step('config.json', () => Promise.all([saveSpec(spec, storage), mkdir(dirname(logPath), { recursive: true, mode: 0o700 })]));
     progress.enter('container runtime creation');
     const container = await createProcess(ctx, pod, config, storage, spec, logPath, privileged, undo);
+    await journal.end(); // Before anybody can find it: what a retry was told of must not be undone.
     undo.release();
     ctx.containers.registry.add(container);
     if (!initIsAlive(container)) await takeEarlyExit(ctx, container);
-    await journal.end();
     ctx.containers.onEvent('created', container);
     ctx.log.info(
       `Created container ${container.id}: ${creation.podMetadata.namespace}/${creation.podMetadata.name}/${creation.metadata.name}`,
@@ -159,6 +173,6 @@ async function createProcess(
     },
     { state: { status: 'created' } },
   );
-  await container.become({ status: 'created' }, processes);
+  await step('state.json', () => container.become({ status: 'created' }, processes));
   return container;
 }

@@ -1,6 +1,7 @@
 import { Failure, wrap } from '../../errors/index.ts';
 import type { Image } from '../../images/index.ts';
 import type { ContainerId } from '../../ids/index.ts';
+import { step } from '../../steps/index.ts';
 import type { UndoStack } from '../../sync/index.ts';
 import { containerName } from '../names.ts';
 import type { Creation, CreationContext, PodForCreation } from './context.ts';
@@ -38,12 +39,15 @@ export async function prepareStorage(
   undo: UndoStack,
 ): Promise<Storage> {
   const { id, createdAt, privileged } = made;
-  const image = await findImage(ctx, creation);
-  await ctx.images.verifyUse(creation.image.userSpecifiedImage, creation.podMetadata.namespace);
+  const image = await step('image', async () => {
+    const found = await findImage(ctx, creation);
+    await ctx.images.verifyUse(creation.image.userSpecifiedImage, creation.podMetadata.namespace);
+    return found;
+  });
   const name = containerName(creation.metadata, creation.podMetadata);
-  await createRecord(ctx, pod, creation, { id, name, image, createdAt, privileged });
+  await step('record', () => createRecord(ctx, pod, creation, { id, name, image, createdAt, privileged }));
   undo.push(`delete storage container ${id}`, () => ctx.store.deleteContainer(id));
-  const rootfs = await ctx.store.mountContainer(id).catch((error: unknown) => {
+  const rootfs = await step('mount', () => ctx.store.mountContainer(id)).catch((error: unknown) => {
     throw wrap(`failed to mount container ${name}(${id})`, error);
   });
   undo.push(`unmount rootfs of ${id}`, () => ctx.store.unmountContainer(id, true));

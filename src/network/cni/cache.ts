@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { codeOf, textOf } from '../../errors/index.ts';
 import { writeFileAtomic } from '../../files/index.ts';
 import type { Logger } from '../../log/index.ts';
+import { step } from '../../steps/index.ts';
 import { type Json, compareBytes, goJson, isObject, property } from './json.ts';
 import type { Attachment, CniArg } from './request.ts';
 import { type CniResult, readResult, toJson } from './result.ts';
@@ -33,7 +34,7 @@ export class AttachmentCache {
   async write(network: string, config: Uint8Array, attachment: Attachment, result: CniResult | undefined): Promise<void> {
     const path = this.#path(network, attachment);
     const data = encodeCached(network, config, attachment, result);
-    const write = () => writeFileAtomic(path, data, { mode: 0o600, sync: false });
+    const write = () => step('CNI cache', () => writeFileAtomic(path, data, { mode: 0o600, sync: false }));
     try {
       await write();
     } catch (error) {
@@ -63,7 +64,7 @@ export class AttachmentCache {
   }
 
   async remove(network: string, attachment: Pick<Attachment, 'containerId' | 'ifName'>): Promise<void> {
-    await rm(this.#path(network, attachment), { force: true });
+    await step('CNI cache', () => rm(this.#path(network, attachment), { force: true }));
   }
 
   /** Removes every file whose name contains the id [D103, D104]. */

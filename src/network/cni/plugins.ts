@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Failure, codeOf, kindOf, textOf } from '../../errors/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { type RunResult, run } from '../../process/index.ts';
+import { step } from '../../steps/index.ts';
 import { type Json, isObject, property } from './json.ts';
 import { type Attachment, type CniCommand, pluginEnvironment } from './request.ts';
 import { CNI_VERSION } from './version.ts';
@@ -53,7 +54,8 @@ export class Plugins {
 
   /** Executes a plugin by its type and answers its stdout. Fails with libcni's texts [H34]. */
   async execute(type: string, execution: Execution): Promise<string> {
-    return await this.#run(await this.find(type), execution);
+    const path = await this.find(type);
+    return await step(`${type} ${execution.command}`, () => this.#run(path, execution));
   }
 
   /** Whether the plugin exists and speaks that version [H6, H9]; '' asks for 0.1.0. */

@@ -1,6 +1,7 @@
 import { Failure, wrap } from '../../errors/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { exitFailure, run, runOk } from '../../process/index.ts';
+import { step } from '../../steps/index.ts';
 import { Mutex } from '../../sync/index.ts';
 import { type HostPorts, type IpFamily, shortHash } from './mappings.ts';
 import { type Element, TABLE, addScript, deleteScript, elementsOf, ensureScript, parseElements } from './nft.ts';
@@ -50,6 +51,10 @@ export class NftablesHostPorts {
 
   /** Adds a pod's elements, all families in one transaction; the same again is success. A taken port fails [H72]. */
   async add(ports: readonly HostPorts[]): Promise<void> {
+    if (ports.length > 0) await step('open host ports', () => this.#open(ports));
+  }
+
+  async #open(ports: readonly HostPorts[]): Promise<void> {
     const elements = ports.flatMap(elementsOf);
     const [first] = ports;
     if (first === undefined) return;
@@ -65,6 +70,10 @@ export class NftablesHostPorts {
 
   /** Removes every element with the pod's comment, nothing else; none is success. */
   async remove(sandboxId: string, families: readonly IpFamily[]): Promise<void> {
+    await step('close host ports', () => this.#close(sandboxId, families));
+  }
+
+  async #close(sandboxId: string, families: readonly IpFamily[]): Promise<void> {
     const known = this.#added.get(sandboxId);
     if (known !== undefined) {
       this.#added.delete(sandboxId);

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import { Failure, codeOf, textOf } from '../../errors/index.ts';
 import { processStat } from '../../linux/index.ts';
 import { launch } from '../../process/index.ts';
+import { step } from '../../steps/index.ts';
 import { type RuntimeHandler, runtimeEnvironment } from '../runtime/index.ts';
 
 export interface MonitorSettings {
@@ -54,6 +55,10 @@ export async function createUnderMonitor(
   request: MonitoredCreate,
   settings: MonitorSettings,
 ): Promise<MonitoredProcess> {
+  return await step('conmon and runtime create', () => create(handler, request, settings));
+}
+
+async function create(handler: RuntimeHandler, request: MonitoredCreate, settings: MonitorSettings): Promise<MonitoredProcess> {
   const env = { ...runtimeEnvironment(handler), _OCI_SYNCPIPE: '3', _OCI_STARTPIPE: '4' };
   const conmon = launch([handler.monitorPath, ...monitorArguments(handler, request, settings)], {
     cwd: request.bundle,

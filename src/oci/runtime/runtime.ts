@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { Failure } from '../../errors/index.ts';
 import { type Child, type RunResult, launch, run } from '../../process/index.ts';
+import { step } from '../../steps/index.ts';
 import type { RuntimeHandler } from './handler.ts';
 
 /** A runtime command that has not ended by then is killed: CRI-O waits for ever [K60], which blocks the container (p06). */
@@ -72,11 +73,8 @@ export class OciRuntime {
 
   async #command(args: readonly string[], stdin?: string): Promise<RunResult> {
     const argv: [string, ...string[]] = [...this.#prefix, ...args];
-    const result = await run(argv, {
-      env: runtimeEnvironment(this.handler),
-      timeoutMs: COMMAND_TIMEOUT_MS,
-      ...(stdin === undefined ? {} : { stdin }),
-    });
+    const options = { env: runtimeEnvironment(this.handler), timeoutMs: COMMAND_TIMEOUT_MS, ...(stdin === undefined ? {} : { stdin }) };
+    const result = await step(`${basename(this.handler.path)} ${args[0] ?? ''}`, () => run(argv, options));
     if (result.code === 0) return result;
     throw commandFailure(argv, result);
   }
