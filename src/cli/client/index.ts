@@ -8,6 +8,7 @@ export { socketOption, socketPath } from './endpoint.ts';
 export { inspectDaemon } from './inspect-api.ts';
 export { pullImage } from './pull.ts';
 export { type ContainerTarget, type PodTarget, type Target, fullName, select, selectContainer } from './select.ts';
+export { type RunningOperation, type TimelineOperation, timelineOf } from './timeline.ts';
 export { waitForExit } from './wait.ts';
 
 /** The connection that `--socket` and the environment name. */

@@ -4,6 +4,7 @@ import { defineCommand, usage } from '../arguments.ts';
 import { type CriConnection, type Target, listTargets, openConnection, select, socketOption } from '../client/index.ts';
 import { EXIT } from '../command.ts';
 import { formatOf, writeData } from '../render/index.ts';
+import { showTimelines } from './timeline.ts';
 
 const TYPES = ['pod', 'container', 'image'] as const;
 type Type = (typeof TYPES)[number];
@@ -13,11 +14,15 @@ export const inspect = defineCommand({
   count: [1, Infinity],
   options: {
     type: { type: 'string', short: 't', value: 'TYPE', help: 'pod, container or image; found out by itself.' },
+    timeline: { type: 'boolean', help: 'What was done to a pod and its containers, step by step (crio only).' },
     output: { type: 'string', short: 'o', value: 'FORMAT', help: 'json (the default) or yaml.' },
     ...socketOption,
   },
-  details: 'Prints the status and, below "info", what the runtime adds in its verbose answer. Several words print a list.',
-  async run({ values, words }, { terminal, env }) {
+  details:
+    'Prints the status and, below "info", what the runtime adds in its verbose answer. Several words print a list.\n--timeline takes a pod, or the full id of one that was removed a short while ago.',
+  async run({ values, words }, context) {
+    const { terminal, env } = context;
+    if (values.timeline) return await showTimelines(values.socket, words, formatOf(values.output, 'table'), context);
     const format = formatOf(values.output, 'json');
     if (format === 'table') throw usage('inspect prints json or yaml');
     const type = TYPES.find((known) => known === values.type);

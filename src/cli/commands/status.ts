@@ -1,6 +1,6 @@
 import { Failure } from '../../errors/index.ts';
 import { defineCommand, usage } from '../arguments.ts';
-import { inspectDaemon, socketOption, socketPath } from '../client/index.ts';
+import { type RunningOperation, inspectDaemon, socketOption, socketPath } from '../client/index.ts';
 import { type Context, EXIT } from '../command.ts';
 import { printable } from '../render/index.ts';
 
@@ -9,11 +9,12 @@ type Show = (ask: (path: string) => Promise<string>, id: string | undefined) => 
 const TOPICS: readonly { readonly names: readonly string[]; readonly show: Show }[] = [
   { names: ['config', 'c'], show: async (ask) => await ask('/config') },
   { names: ['info', 'i'], show: async (ask) => infoText(JSON.parse(await ask('/info')) as Info) },
+  { names: ['operations', 'o'], show: async (ask) => operationsText(JSON.parse(await ask('/v1/operations')) as RunningOperation[]) },
   { names: ['containers', 'container', 'cs', 's'], show: showContainer },
 ];
 
 export const status = defineCommand({
-  words: 'config|info|containers',
+  words: 'config|info|operations|containers',
   count: [0, 1],
   options: {
     id: { type: 'string', short: 'i', value: 'ID', help: 'The container, by its full id.' },
@@ -23,6 +24,7 @@ export const status = defineCommand({
 
   config        its effective configuration, as TOML
   info          storage, cgroup driver and id mappings
+  operations    what is under way on pods and containers, with the step it is at
   containers    what it knows of the container --id`,
   async run({ values, words }, { terminal, env }: Context) {
     if (words.length === 0) return 'help';
@@ -33,6 +35,19 @@ export const status = defineCommand({
     return EXIT.ok;
   },
 });
+
+function operationsText(operations: readonly RunningOperation[]): string {
+  const lines = operations.map(({ operation, pod, container, runningMs, step, inStepMs }) => {
+    const what = container === undefined ? `pod ${pod}` : `container ${container}`;
+    const at = step === undefined ? '' : `, for ${seconds(inStepMs ?? 0)} in the step "${step}"`;
+    return `${operation} of ${what}: ${seconds(runningMs)}${at}`;
+  });
+  return `${lines.length === 0 ? 'nothing is under way' : lines.join('\n')}\n`;
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
 
 interface Mapping {
   readonly container_id: number;

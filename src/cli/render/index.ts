@@ -3,4 +3,5 @@ export { type PullEvent, type PullProgress, type ProgressBoard, progressBoard } 
 export { writeTable } from './table.ts';
 export { Output, type Style, Terminal } from './terminal.ts';
 export { formatAge, formatElapsed, formatSize, printable, printableLines, shortId } from './text.ts';
+export { type Bar, writeWaterfall } from './waterfall.ts';
 export { toYaml } from './yaml.ts';

@@ -3,6 +3,7 @@ import type { Config } from '../../config/index.ts';
 import type { Container, ContainerContext } from '../../containers/index.ts';
 import type { PodContext } from '../../pods/index.ts';
 import type { PullBoard } from './pulls.ts';
+import { describeRunning, describeTimeline } from './timeline.ts';
 
 export interface InspectSources {
   readonly config: Config;
@@ -23,6 +24,14 @@ export function inspectApi(sources: InspectSources): {
     if (path === '/info') return json(response, info(sources.config));
     if (path === '/config') return send(response, 200, 'application/toml', sources.serialize());
     if (path === '/v1/pulls') return sources.pulls.listen(response);
+    if (path === '/v1/operations' && node !== undefined) return json(response, describeRunning(node.pods.tracer));
+    const timeline = /^\/v1\/timeline\/([0-9a-f]+)$/.exec(path)?.[1];
+    if (timeline !== undefined && node !== undefined) {
+      const operations = describeTimeline(node.pods.tracer, timeline);
+      return operations === undefined
+        ? plain(response, 404, `nothing is known of what was done to pod ${timeline}`)
+        : json(response, operations);
+    }
     const id = /^\/containers\/([^/]+)$/.exec(path)?.[1];
     if (id === undefined) return plain(response, 404, '404 page not found');
     const found = node === undefined ? undefined : describeContainer(node, id);
