@@ -26,7 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   storage: ['linux'],
   linux: [],
   wire: [],
-  ...Object.fromEntries(LEAVES.map((leaf) => [leaf, leaf === 'process' ? ['linux'] : []])),
+  ...Object.fromEntries(LEAVES.map((leaf) => [leaf, leaf === 'process' || leaf === 'steps' ? ['linux'] : []])),
 };
 
 /** Packages and built-in modules that one room owns. */

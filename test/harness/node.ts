@@ -24,6 +24,8 @@ export interface NodeOptions {
   readonly images?: readonly ImageName[];
   /** Files to write before the daemon starts, by their path inside. */
   readonly files?: Readonly<Record<string, string>>;
+  /** More of the daemon's environment. */
+  readonly env?: Readonly<Record<string, string>>;
   /** The node is the newer Debian (newer-debian.ts), beside podman and skopeo; `useNode` cannot look for leaks there. */
   readonly newerDebian?: boolean;
 }
@@ -56,7 +58,7 @@ export class TestNode {
   /** Starts the daemon and waits until it answers on its socket. */
   async start(...args: string[]): Promise<void> {
     const log = openSync(this.#logFile, 'a');
-    const daemon = this.machine.spawn(this.#inside([crioProgram, ...args]), ['ignore', log, log]);
+    const daemon = this.machine.spawn(this.#inside([crioProgram, ...args]), ['ignore', log, log], this.#options.env);
     closeSync(log);
     this.#daemon = daemon;
     const ended = once(daemon, 'exit');
@@ -123,13 +125,19 @@ export class TestNode {
   }
 
   async #end(signal: NodeJS.Signals): Promise<number | null> {
+    const ending = this.ended(`30 s of ${signal}`);
+    process.kill(this.daemonPid, signal);
+    return await ending;
+  }
+
+  /** Waits for the daemon's end, which somebody or something else brings about; answers the exit code. */
+  async ended(within: string): Promise<number | null> {
     const daemon = this.#daemon;
     assert.ok(daemon, 'the daemon is not running');
-    const ended = once(daemon, 'exit');
-    process.kill(this.daemonPid, signal);
     const late = AbortSignal.timeout(30_000);
-    const over = await Promise.race([ended.then(() => true), once(late, 'abort').then(() => false)]);
-    assert.ok(over, `the daemon did not end within 30 s of ${signal}:\n${this.log()}`);
+    const gone = daemon.exitCode !== null || daemon.signalCode !== null ? true : once(daemon, 'exit').then(() => true);
+    const over = await Promise.race([gone, once(late, 'abort').then(() => false)]);
+    assert.ok(over, `the daemon did not end within ${within}:\n${this.log()}`);
     this.#client?.close();
     this.#client = undefined;
     this.#daemon = undefined;
@@ -194,11 +202,12 @@ export class TestNode {
     return await leaksSince(this.#before, this.machine, this.#subject());
   }
 
-  /** Removes all pods, as far as they can be removed. */
-  async removePods(): Promise<void> {
+  /** Removes all pods, as far as they can be removed, but for some. */
+  async removePods(except: readonly string[] = []): Promise<void> {
     if (this.#client === undefined) return;
     const { items } = await this.client.ListPodSandbox();
-    for (const { id } of items) await this.client.RemovePodSandbox({ podSandboxId: id }).catch(() => {});
+    for (const { id } of items.filter((pod) => !except.includes(pod.id)))
+      await this.client.RemovePodSandbox({ podSandboxId: id }).catch(() => {});
   }
 
   async end(): Promise<void> {

@@ -130,7 +130,7 @@ export class NftablesHostPorts {
   #ensure(family: IpFamily): Promise<void> {
     const known = this.#ensured.get(family);
     if (known !== undefined) return known;
-    const made = this.#nft(ensureScript(family)).then((result) => {
+    const made = step('host port table', () => this.#nft(ensureScript(family))).then((result) => {
       if (result.code !== 0) throw exitFailure(['nft', '-f', '-'], result);
     });
     this.#ensured.set(family, made);
