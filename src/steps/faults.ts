@@ -8,8 +8,8 @@ import type { Point, Witness } from './operation.ts';
  * Points at which tests end the daemon, end a helper or fail a step. Only a daemon that was started with
  * CRIO_TEST_FAULTS=DIR has them: `DIR/passed` gets a line `<point> <path>` for every point, and `DIR/at` with a line
  * `<action> <point> <path>` says what happens at the first time that the point is passed: `kill` and `pause` (SIGKILL, SIGSTOP to the
- * daemon), `kill-helper@MS` (SIGKILL to what the step has just started, with all its group, so many milliseconds later),
- * `fail` (the step fails).
+ * daemon), `kill-helper@MS` and `stop-helper` (SIGKILL so many milliseconds later, SIGSTOP to what the step has just started, with
+ * all its group), `fail` (the step fails).
  */
 export function faultsFrom(directory: string): Witness {
   const passed = join(directory, 'passed');
@@ -34,6 +34,7 @@ function perform(action: string, path: string, pid: number | undefined): void {
   else if (what === 'pause') process.kill(process.pid, 'SIGSTOP');
   else if (what === 'fail') throw new Failure('Internal', `a test made ${path} fail`);
   else if (what === 'kill-helper' && pid !== undefined) killGroup(pid, Number(ms ?? 0));
+  else if (what === 'stop-helper' && pid !== undefined) process.kill(-pid, 'SIGSTOP');
   else throw new Failure('Internal', `no action "${action}" at ${path}`);
 }
 
