@@ -47,12 +47,13 @@ async function make(ctx: PodContext, plan: SandboxPlan, progress: Progress): Pro
   const undo = new UndoStack(ctx.log);
   const { end } = await ctx.journal.begin(intentOf(ctx, plan));
   try {
-    const sandbox = await build(ctx, plan, undo, progress);
+    const { sandbox, checked } = await build(ctx, plan, undo, progress);
     await end(); // Before anybody can find it: what a retry was told of must not be undone.
     undo.release();
     ctx.registry.add(sandbox);
     if (sandbox.infra?.state.status === 'stopped') await sandbox.markStopped(); // It ended before the pod could be told.
     ctx.onEvent('started', sandbox);
+    checked.catch((error: unknown) => void networkIsBroken(ctx, sandbox, error));
     ctx.log.info(`Ran pod sandbox ${plan.id} with infra container: ${plan.metadata.namespace}/${plan.metadata.name}/POD`);
     return plan.id;
   } catch (error) {
@@ -61,6 +62,17 @@ async function make(ctx: PodContext, plan: SandboxPlan, progress: Progress): Pro
     if ((await undo.run()).length === 0) await end();
     throw error;
   }
+}
+
+/**
+ * ADD said that the network is there; CHECK, which asks the same plugins again and takes as long as a container's creation, runs
+ * beside that. A pod that fails it is not ready any more, and a kubelet makes another (docs/parity.md, H38).
+ */
+async function networkIsBroken(ctx: PodContext, sandbox: Sandbox, error: unknown): Promise<void> {
+  if (sandbox.stopped) return;
+  ctx.log.error(`Pod ${sandbox.name} is not ready any more: ${textOf(error)}`);
+  await sandbox.markStopped();
+  ctx.onEvent('stopped', sandbox);
 }
 
 /** What a start after a crash must know to take away whatever there is of this pod by then. */
@@ -79,7 +91,12 @@ function infraDirectory(ctx: PodContext, plan: SandboxPlan): string | undefined 
 }
 
 /** Storage beside network: the two long parts need nothing of each other. */
-async function build(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progress: Progress): Promise<Sandbox> {
+async function build(
+  ctx: PodContext,
+  plan: SandboxPlan,
+  undo: UndoStack,
+  progress: Progress,
+): Promise<{ readonly sandbox: Sandbox; readonly checked: Promise<void> }> {
   progress.enter('sandbox storage creation');
   const [storage, network] = await allEnded([step('storage', () => prepareStorage(ctx, plan, undo)), connect(ctx, plan, undo, progress)]);
   progress.enter('sandbox spec configuration');
@@ -94,8 +111,7 @@ async function build(ctx: PodContext, plan: SandboxPlan, undo: UndoStack, progre
   } else {
     sandbox.infra = await step('infra container', () => startInfra(ctx, plan, storage, spec, sandbox, undo));
   }
-  await step('network checked', () => network.checked);
-  return sandbox;
+  return { sandbox, checked: network.checked };
 }
 
 function factsOf(plan: SandboxPlan, storage: SandboxStorage, spec: SandboxFacts['spec'], cgroupsPath: string): SandboxFacts {

@@ -168,10 +168,11 @@ export class TestNode {
     return this.#newerDebian?.enter(argv) ?? argv;
   }
 
+  /** A script becomes executable. */
   write(inside: string, text: string): void {
     const path = this.path(inside);
     mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, text);
+    writeFileSync(path, text, { mode: text.startsWith('#!') ? 0o755 : 0o644 });
   }
 
   read(inside: string): string {

@@ -26,7 +26,7 @@ async function atOnce<T, R>(items: readonly T[], work: (item: T) => Promise<R>):
 }
 
 /** What the daemon holds of the kernel: descriptors, threads, inotify watches. */
-function holdings(): Record<string, number> {
+function holdings() {
   const proc = `/proc/${node.daemonPid}`;
   return { descriptors: readdirSync(`${proc}/fd`).length, threads: readdirSync(`${proc}/task`).length };
 }

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { PodSandboxState } from '../../src/wire/index.ts';
+import { BUSYBOX, NETWORK_FILES, useNode } from '../harness/node.ts';
+import { OBEDIENT, containerConfig, podConfig, runPod } from '../harness/pods.ts';
+
+/** A plugin after the real ones, which keeps the result as it is and refuses CHECK when it was told so. */
+const CHECKER = `#!/bin/sh
+input=$(cat)
+[ "$CNI_COMMAND" != VERSION ] || exec echo '{"cniVersion":"1.0.0","supportedVersions":["1.0.0"]}'
+[ "$CNI_COMMAND" != CHECK ] || [ ! -e /etc/cni/broken ] || { echo '{"code":11,"msg":"the pod has no route"}'; exit 1; }
+[ "$CNI_COMMAND" != ADD ] || echo "$input" | sed 's/.*"prevResult"://; s/,"type":"checker".*//; s/}$//'
+`;
+const conflist = JSON.parse(NETWORK_FILES['/etc/cni/net.d/10-bridge.conflist'] ?? '') as { plugins: object[] };
+
+const node = useNode({
+  images: ['busybox'],
+  config: '[crio.network]\nplugin_dirs = ["/usr/lib/cni", "/etc/cni/bin"]\n',
+  files: {
+    '/etc/cni/net.d/10-bridge.conflist': JSON.stringify({ ...conflist, plugins: [...conflist.plugins, { type: 'checker' }] }),
+    '/etc/cni/bin/checker': CHECKER,
+  },
+});
+
+test('[H38] a pod that fails CHECK is not ready any more, and its containers can be taken down in order', async () => {
+  const config = podConfig(node.machine, 'checked');
+  node.write('/etc/cni/broken', '');
+  const { podSandboxId } = await runPod(node.client, config, containerConfig('c', BUSYBOX, OBEDIENT));
+  const state = async () => (await node.client.PodSandboxStatus({ podSandboxId })).status?.state;
+  for (let tries = 0; (await state()) === PodSandboxState.SANDBOX_READY; tries++) {
+    assert.ok(tries < 300, 'the pod stays ready');
+    await delay(20);
+  }
+  assert.match(
+    node.log(),
+    /Pod k8s_checked_default_.* is not ready any more: failed to get network status for pod sandbox .*: the pod has no route/,
+  );
+  await node.client.StopPodSandbox({ podSandboxId });
+  await node.client.RemovePodSandbox({ podSandboxId });
+  await node.machine.exec(['rm', '/etc/cni/broken']);
+});
