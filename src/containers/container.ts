@@ -6,6 +6,7 @@ import type { ProcessIdentity } from '../oci/monitor/index.ts';
 import type { OciRuntime } from '../oci/runtime/index.ts';
 import type { ContainerMetadata, Mount, StringMap } from '../oci/spec/index.ts';
 import type { OciSpec } from '../oci/spec/index.ts';
+import type { Subject } from '../steps/index.ts';
 import { Mutex } from '../sync/index.ts';
 import { type ContainerState, isLive } from './state.ts';
 import { encodeStateFile } from './state-file.ts';
@@ -129,4 +130,9 @@ export class Container {
     );
     await writeFileAtomic(join(stateDirectory, 'state.json'), text, { mode: 0o644, sync: false });
   }
+}
+
+/** What an operation on it is told of. */
+export function subjectOf({ facts }: Container): Subject {
+  return { pod: facts.pod.id, container: facts.id, name: facts.name };
 }

@@ -5,7 +5,7 @@ import { codeOf, textOf } from '../errors/index.ts';
 import { exists } from '../files/index.ts';
 import { isAlive } from '../linux/index.ts';
 import { step } from '../steps/index.ts';
-import type { Container } from './container.ts';
+import { type Container, subjectOf } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { initIsAlive } from './liveness.ts';
 import { isLive, startedAt } from './state.ts';
@@ -39,8 +39,7 @@ export async function readExitRecord(container: Container): Promise<ExitRecord |
 export async function takeExit(ctx: ContainerContext, container: Container): Promise<void> {
   using _ = await container.lock.acquire();
   if (container.removed || !isLive(container.state) || initIsAlive(container)) return;
-  const subject = { pod: container.facts.pod.id, container: container.id };
-  await ctx.tracer.operation('Exit', subject, () => take(ctx, container));
+  await ctx.tracer.operation('Exit', subjectOf(container), () => take(ctx, container));
 }
 
 async function take(ctx: ContainerContext, container: Container): Promise<void> {

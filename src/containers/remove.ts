@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { textOf, wrap } from '../errors/index.ts';
 import { isHexId } from '../ids/index.ts';
 import { TURN, step } from '../steps/index.ts';
-import type { Container } from './container.ts';
+import { type Container, subjectOf } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { stopContainer } from './stop.ts';
 
@@ -19,8 +19,7 @@ export async function removeContainer(
   container: Container,
   graceSeconds: number = DEFAULT_GRACE_SECONDS,
 ): Promise<void> {
-  const { id, pod } = container.facts;
-  await ctx.tracer.operation('RemoveContainer', { pod: pod.id, container: id }, () => remove(ctx, container, graceSeconds));
+  await ctx.tracer.operation('RemoveContainer', subjectOf(container), () => remove(ctx, container, graceSeconds));
 }
 
 async function remove(ctx: ContainerContext, container: Container, graceSeconds: number): Promise<void> {

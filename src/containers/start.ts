@@ -1,7 +1,7 @@
 import { nowNs } from '../clock/index.ts';
 import { Failure, textOf, wrap } from '../errors/index.ts';
 import { TURN, step } from '../steps/index.ts';
-import type { Container } from './container.ts';
+import { type Container, subjectOf } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { removeContainer } from './remove.ts';
 
@@ -10,8 +10,7 @@ import { removeContainer } from './remove.ts';
  * reply of the start that did it was lost (p04).
  */
 export async function startContainer(ctx: ContainerContext, container: Container): Promise<void> {
-  const { id, pod } = container.facts;
-  await ctx.tracer.operation('StartContainer', { pod: pod.id, container: id }, () => start(ctx, container));
+  await ctx.tracer.operation('StartContainer', subjectOf(container), () => start(ctx, container));
 }
 
 async function start(ctx: ContainerContext, container: Container): Promise<void> {

@@ -2,7 +2,7 @@ import { processStat, signalProcess } from '../linux/index.ts';
 import { codeOf, textOf } from '../errors/index.ts';
 import { step } from '../steps/index.ts';
 import { orAborted } from '../sync/index.ts';
-import type { Container } from './container.ts';
+import { type Container, subjectOf } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { takeExit } from './exit.ts';
 import { initIsAlive } from './liveness.ts';
@@ -30,9 +30,8 @@ export async function stopContainer(
   if (!isLive(container.state)) return;
   if (container.stopping === undefined) {
     const grace = new GracePeriod();
-    const subject = { pod: container.facts.pod.id, container: container.id };
     const done = ctx.tracer
-      .operation('StopContainer', subject, () => stopLoop(ctx, container, grace))
+      .operation('StopContainer', subjectOf(container), () => stopLoop(ctx, container, grace))
       .finally(() => {
         container.stopping = undefined;
       });

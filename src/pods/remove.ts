@@ -10,7 +10,7 @@ import { gracePeriods, releaseShm, stopNetwork } from './stop.ts';
 
 /** RemovePodSandbox [D105–D109]: a running pod is stopped and removed with its containers. Repeatable after a failure in the middle. */
 export async function removeSandbox(ctx: PodContext, sandbox: Sandbox, secondsLeft?: number): Promise<void> {
-  await ctx.tracer.operation('RemovePodSandbox', { pod: sandbox.id }, () => remove(ctx, sandbox, secondsLeft));
+  await ctx.tracer.operation('RemovePodSandbox', { pod: sandbox.id, name: sandbox.name }, () => remove(ctx, sandbox, secondsLeft));
 }
 
 async function remove(ctx: PodContext, sandbox: Sandbox, secondsLeft: number | undefined): Promise<void> {

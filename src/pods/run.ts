@@ -38,7 +38,7 @@ async function create(ctx: PodContext, config: PodSandboxConfig, runtimeHandler:
     pins: newPins(ctx.settings.namespacesDir),
     ...ctx.settings,
   });
-  return await ctx.tracer.operation('RunPodSandbox', { pod: plan.id }, () => make(ctx, plan, progress));
+  return await ctx.tracer.operation('RunPodSandbox', { pod: plan.id, name: plan.name }, () => make(ctx, plan, progress));
 }
 
 async function make(ctx: PodContext, plan: SandboxPlan, progress: Progress): Promise<SandboxId> {

@@ -26,7 +26,7 @@ export function gracePeriods(secondsLeft: number | undefined): { readonly contai
  * so that what they say on TERM still gets out (CRI-O takes the network away first; docs/parity.md).
  */
 export async function stopSandbox(ctx: PodContext, sandbox: Sandbox, secondsLeft?: number): Promise<void> {
-  await ctx.tracer.operation('StopPodSandbox', { pod: sandbox.id }, () => stop(ctx, sandbox, secondsLeft));
+  await ctx.tracer.operation('StopPodSandbox', { pod: sandbox.id, name: sandbox.name }, () => stop(ctx, sandbox, secondsLeft));
 }
 
 async function stop(ctx: PodContext, sandbox: Sandbox, secondsLeft: number | undefined): Promise<void> {

@@ -13,6 +13,8 @@ export interface Span {
 export interface Subject {
   readonly pod: string;
   readonly container?: string;
+  /** The store's name of it, `k8s_…` [D4, D6]: what is only being made is in no list yet. */
+  readonly name: string;
 }
 
 export type Point = 'begin' | 'end' | 'helper';

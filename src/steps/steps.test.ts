@@ -12,7 +12,7 @@ const log = createLogger({ level: 'debug', filter: undefined, write: (line) => l
 test('steps stand in each other and side by side, whichever file they are called from', async () => {
   const tracer = new Tracer(log);
   const inner = async () => await step('mount', () => Promise.resolve(1));
-  const answer = await tracer.operation('RunPodSandbox', { pod: 'a' }, async () => {
+  const answer = await tracer.operation('RunPodSandbox', { pod: 'a', name: 'k8s_a' }, async () => {
     const both = await Promise.all([step('storage', inner), step('network', () => step('bridge ADD', () => 2))]);
     await step('network', () => undefined);
     return both;
@@ -35,7 +35,9 @@ test('steps stand in each other and side by side, whichever file they are called
 test('an operation under way tells its innermost open step; one that failed keeps its error and the step that failed', async () => {
   const tracer = new Tracer(log);
   const { promise, reject } = Promise.withResolvers<never>();
-  const running = tracer.operation('StopPodSandbox', { pod: 'b' }, () => step('network', () => step('bridge DEL', () => promise)));
+  const running = tracer.operation('StopPodSandbox', { pod: 'b', name: 'k8s_b' }, () =>
+    step('network', () => step('bridge DEL', () => promise)),
+  );
   assert.equal(tracer.running()[0]?.current?.step, 'bridge DEL');
   reject(new Error('no such device'));
   await assert.rejects(running, /no such device/);
@@ -51,7 +53,8 @@ test('an operation under way tells its innermost open step; one that failed keep
 test('what is kept is bounded: operations of a pod, pods that are gone', async () => {
   const tracer = new Tracer(log);
   const work = () => step('work', () => undefined);
-  for (let n = 0; n < 100; n++) await tracer.operation(n === 0 ? 'RunPodSandbox' : 'Exit', { pod: 'c', container: String(n) }, work);
+  for (let n = 0; n < 100; n++)
+    await tracer.operation(n === 0 ? 'RunPodSandbox' : 'Exit', { pod: 'c', container: String(n), name: 'k8s_c' }, work);
   const kept = tracer.of('c');
   assert.equal(kept.length, 24);
   assert.equal(kept[0]?.name, 'RunPodSandbox');
@@ -68,7 +71,7 @@ test('a step outside an operation is just its work', async () => {
 test('a fault fails the step at its point, once, and every point is written down', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'faults-'));
   const tracer = new Tracer(log, faultsFrom(directory));
-  const work = () => tracer.operation('StartContainer', { pod: 'd' }, () => step('runc start', () => undefined));
+  const work = () => tracer.operation('StartContainer', { pod: 'd', name: 'k8s_d' }, () => step('runc start', () => undefined));
   writeFileSync(join(directory, 'at'), 'fail end StartContainer/runc start');
   await assert.rejects(work(), /a test made StartContainer\/runc start fail/);
   await work();

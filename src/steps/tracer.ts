@@ -88,8 +88,8 @@ export class Tracer {
   }
 }
 
-function spoken({ pod, container }: Subject): string {
-  return container === undefined ? `pod ${pod}` : `container ${container}`;
+function spoken({ pod, container, name }: Subject): string {
+  return container === undefined ? `pod ${pod} (${name})` : `container ${container} (${name})`;
 }
 
 function seconds(ms: number): string {

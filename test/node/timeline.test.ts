@@ -43,7 +43,7 @@ test('[p44] crio status operations names what is under way, and the step it hang
     await delay(20);
     text = await crio('status', 'operations');
   }
-  assert.match(text, /^RunPodSandbox of pod [0-9a-f]{64}: \d+\.\d s, for \d+\.\d s in the step "bridge ADD"\n$/);
+  assert.match(text, /^RunPodSandbox of pod [0-9a-f]{64} \(k8s_slow_default_[^)]*\): \d+\.\d s, for \d+\.\d s in the step "bridge ADD"\n$/);
   await node.machine.exec(['sh', '-c', 'kill -CONT $(pidof bridge)']);
   const { podSandboxId } = await running;
   await node.client.RemovePodSandbox({ podSandboxId });

@@ -5,6 +5,7 @@ export interface OperationInfo {
   readonly operation: string;
   readonly pod: string;
   readonly container?: string;
+  readonly name: string;
   /** RFC 3339. */
   readonly startedAt: string;
   readonly tookMs?: number;

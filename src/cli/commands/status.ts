@@ -37,8 +37,8 @@ export const status = defineCommand({
 });
 
 function operationsText(operations: readonly RunningOperation[]): string {
-  const lines = operations.map(({ operation, pod, container, runningMs, step, inStepMs }) => {
-    const what = container === undefined ? `pod ${pod}` : `container ${container}`;
+  const lines = operations.map(({ operation, pod, container, name, runningMs, step, inStepMs }) => {
+    const what = `${container === undefined ? `pod ${pod}` : `container ${container}`} (${printable(name)})`;
     const at = step === undefined ? '' : `, for ${seconds(inStepMs ?? 0)} in the step "${step}"`;
     return `${operation} of ${what}: ${seconds(runningMs)}${at}`;
   });

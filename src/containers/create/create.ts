@@ -42,7 +42,7 @@ async function create(ctx: CreationContext, pod: PodForCreation, creation: Creat
   progress.enter('container creating');
   const config = effectiveConfig(pod, creation);
   const plan = { id: newHexId() as ContainerId, createdAt: nowNs(), config, privileged: checkPrivileged(config, creation) };
-  const subject = { pod: pod.id, container: plan.id };
+  const subject = { pod: pod.id, container: plan.id, name: containerName(creation.metadata, creation.podMetadata) };
   return await ctx.containers.tracer.operation('CreateContainer', subject, () => make(ctx, pod, creation, plan, progress));
 }
 
