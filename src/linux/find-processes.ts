@@ -4,6 +4,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 export interface FoundProcess {
   readonly pid: number;
   readonly word: string;
+  readonly where: 'arguments' | 'environment';
 }
 
 /**
@@ -15,9 +16,9 @@ export function findProcesses(words: ReadonlySet<string>, variable: string): Fou
   for (const name of readdirSync('/proc')) {
     const pid = Number(name);
     if (!Number.isSafeInteger(pid) || pid <= 1 || pid === process.pid) continue;
-    const args = readWords(`/proc/${name}/cmdline`);
-    const word = args.find((arg) => words.has(arg)) ?? valueOf(readWords(`/proc/${name}/environ`), variable);
-    if (word !== undefined && words.has(word)) found.push({ pid, word });
+    const argument = readWords(`/proc/${name}/cmdline`).find((arg) => words.has(arg));
+    const word = argument ?? valueOf(readWords(`/proc/${name}/environ`), variable);
+    if (word !== undefined && words.has(word)) found.push({ pid, word, where: argument === undefined ? 'environment' : 'arguments' });
   }
   return found;
 }

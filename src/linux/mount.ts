@@ -51,6 +51,11 @@ export function unmountIfMounted(target: string): boolean {
   }
 }
 
+/** Unmounts all that is stacked on a path, so that what lies below can be removed. */
+export function unmountAll(target: string): void {
+  while (unmountIfMounted(target));
+}
+
 export interface MountInfo {
   readonly id: number;
   readonly parent: number;

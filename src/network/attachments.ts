@@ -4,7 +4,7 @@ import type { AttachmentCache, CachedAttachment } from './cni/cache.ts';
 import type { CniClient, GcAttachment } from './cni/client.ts';
 import { type NetworkConfig, parseNetworkList, parseSinglePlugin } from './cni/config.ts';
 import type { JsonObject } from './cni/json.ts';
-import { namespaceAt, resultFromInside } from './cni/namespace.ts';
+import { namespaceAt, pathOfAttached, resultFromInside } from './cni/namespace.ts';
 import type { Deadline } from './cni/plugins.ts';
 import type { NetworkRegistry } from './cni/registry.ts';
 import { type Attachment, podArgs } from './cni/request.ts';
@@ -45,18 +45,20 @@ export class PodAttachments {
     return this.requireDefault();
   }
 
-  /** The default network as loaded; fails with the reason of NetworkReady when there is none [H14]. */
+  /** The default network as loaded; fails with the reason of NetworkReady when there is none [H14]: it names files that cannot be used (needs p32). */
   requireDefault(): NetworkConfig {
     const { registry, networkDir } = this.#o;
     const found = registry.default();
     if (found !== undefined) return found.config;
-    throw new Failure('Unknown', `no CNI configuration file in ${networkDir}. Has your network provider started?`, {
-      advice: `Put a CNI configuration into ${networkDir} whose plugins are installed in plugin_dirs; the log names files that were rejected.`,
+    const rejected = registry.rejected().map(({ file, reason }) => `${file}: ${reason}`);
+    const why = rejected.length === 0 ? '' : ` (rejected: ${rejected.join('; ')})`;
+    throw new Failure('Unknown', `no CNI configuration file in ${networkDir}. Has your network provider started?${why}`, {
+      advice: `Put a CNI configuration into ${networkDir} whose plugins are installed in plugin_dirs.`,
     });
   }
 
   async add(network: NetworkConfig, pod: PodNetwork, capabilities: JsonObject, deadline: Deadline): Promise<Attached> {
-    const attachment = this.#attachmentOf(pod, capabilities);
+    const attachment = await this.#attachmentOf(pod, capabilities);
     this.#o.log.info(`Adding pod ${fullName(pod)} to CNI network ${JSON.stringify(network.name)} (type=${network.plugins[0]?.type ?? ''})`);
     try {
       return { network, attachment, result: await this.#o.client.add(network, attachment, deadline) };
@@ -90,21 +92,32 @@ export class PodAttachments {
   /** The pod's attachments as they were made: cached configuration, arguments and result come before today's. */
   async of(pod: PodNetwork): Promise<readonly Attached[]> {
     const cached = await this.#o.cache.list(pod.id);
-    if (cached.length === 0) return [{ network: await this.defaultNetwork(), attachment: this.#attachmentOf(pod, {}), result: undefined }];
-    return cached.map((one) => ({
-      network: this.#networkOf(one),
-      attachment: {
-        ...one,
-        netns: pod.netnsPath ?? '',
-        args: one.args.length > 0 ? one.args : podArgs(pod, this.#o.environment['CNI_ARGS']),
-      },
-      result: one.result,
-    }));
+    if (cached.length === 0)
+      return [{ network: await this.defaultNetwork(), attachment: await this.#attachmentOf(pod, {}), result: undefined }];
+    return await Promise.all(
+      cached.map(async (one) => ({
+        network: this.#networkOf(one),
+        attachment: {
+          ...one,
+          netns: await pathOfAttached({ netns: pod.netnsPath ?? '', netnsId: one.netnsId }),
+          args: one.args.length > 0 ? one.args : podArgs(pod, this.#o.environment['CNI_ARGS']),
+        },
+        result: one.result,
+      })),
+    );
   }
 
   /** The cached result, or what an old attachment's interface shows [H38, H39]. */
-  async resultOf(pod: PodNetwork, { attachment, result }: Attached, deadline: Deadline): Promise<CniResult> {
-    return result ?? (await resultFromInside(pod.netnsPath ?? '', attachment.ifName, this.#o.environment, deadline));
+  async resultOf({ attachment, result }: Attached, deadline: Deadline): Promise<CniResult> {
+    return result ?? (await resultFromInside(attachment.netns, attachment.ifName, this.#o.environment, deadline));
+  }
+
+  /** What is at the path of a pod's namespace: its own, one that is not the one it was attached in, nothing, or none [H50]. */
+  async namespaceOf(path: string, pod: PodNetwork): Promise<'own' | 'foreign' | 'missing' | 'other'> {
+    const found = await namespaceAt(path);
+    if (found.kind !== 'namespace') return found.kind;
+    const noted = (await this.#o.cache.list(pod.id)).filter((one) => one.netnsId !== '');
+    return noted.every((one) => one.netnsId === found.id) ? 'own' : 'foreign';
   }
 
   /**
@@ -123,7 +136,7 @@ export class PodAttachments {
       const stale: CachedAttachment[] = [];
       for (const one of here) {
         if (ids.has(one.containerId) || !one.args.some(([key]) => key === 'K8S_POD_INFRA_CONTAINER_ID')) continue;
-        stale.push({ ...one, netns: await usable(one.netns) });
+        stale.push({ ...one, netns: await pathOfAttached(one) });
         collected.add(one.containerId);
       }
       const failures = await client.collect(network, stale, this.#validOn(network, here, valid, ids), deadline);
@@ -146,9 +159,12 @@ export class PodAttachments {
     return [...kept, ...valid.filter((pod) => !known.has(pod.id)).map((pod) => ({ containerID: pod.id, ifname: IF_NAME }))];
   }
 
-  #attachmentOf(pod: PodNetwork, capabilities: JsonObject): Attachment {
+  async #attachmentOf(pod: PodNetwork, capabilities: JsonObject): Promise<Attachment> {
     const args = podArgs(pod, this.#o.environment['CNI_ARGS']);
-    return { containerId: pod.id, netns: pod.netnsPath ?? '', ifName: IF_NAME, args, capabilityArgs: capabilities };
+    const netns = pod.netnsPath ?? '';
+    const found = netns === '' ? undefined : await namespaceAt(netns);
+    const netnsId = found?.kind === 'namespace' ? found.id : '';
+    return { containerId: pod.id, netns, netnsId, ifName: IF_NAME, args, capabilityArgs: capabilities };
   }
 
   #networkOf(cached: CachedAttachment): NetworkConfig {
@@ -164,9 +180,4 @@ export class PodAttachments {
       return loaded.config;
     }
   }
-}
-
-/** A path that now leads to something else than a namespace is not handed to a plugin (needs p34). */
-async function usable(netns: string): Promise<string> {
-  return netns !== '' && (await namespaceAt(netns)) === 'other' ? '' : netns;
 }

@@ -1,13 +1,13 @@
 import { rm } from 'node:fs/promises';
 import { Failure, textOf, wrap } from '../errors/index.ts';
-import { unmountIfMounted } from '../linux/index.ts';
+import { unmountAll } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { KeyedMutex, SharedMutex } from '../sync/index.ts';
 import { type Attached, PodAttachments } from './attachments.ts';
 import { AttachmentCache } from './cni/cache.ts';
 import { CniClient } from './cni/client.ts';
 import { type Json, goJson } from './cni/json.ts';
-import { bringLoopbackUp, namespaceAt } from './cni/namespace.ts';
+import { bringLoopbackUp } from './cni/namespace.ts';
 import { type Deadline, Plugins, deadlineIn } from './cni/plugins.ts';
 import { NetworkRegistry } from './cni/registry.ts';
 import { capabilityArgs, inheritedEnvironment } from './cni/request.ts';
@@ -175,7 +175,7 @@ export class NetworkService {
       const ips: string[] = [];
       for (const attached of await this.#attachments.of(pod)) {
         await this.#attachments.check(pod, attached, deadline);
-        ips.push(...addressesOf(await this.#attachments.resultOf(pod, attached, deadline)));
+        ips.push(...addressesOf(await this.#attachments.resultOf(attached, deadline)));
       }
       return ips;
     } catch (error) {
@@ -241,7 +241,7 @@ export class NetworkService {
     await this.#hostPorts.remove(ownerOf(pod)).catch((error: unknown) => {
       this.#log.warn(`Failed to remove hostport for pod sandbox ${described(pod)}: ${textOf(error)}`);
     });
-    const valid = await this.#hasNamespace(pod);
+    const valid = await this.#hasOwnNamespace(pod);
     try {
       await this.#attachments.delete(pod, deadline);
     } catch (error) {
@@ -254,25 +254,30 @@ export class NetworkService {
     }
   }
 
-  /** A path that leads to no namespace is removed: DEL must not take it for one [H50]. */
-  async #hasNamespace(pod: PodNetwork): Promise<boolean> {
+  /** A path that leads to no namespace is removed: DEL must not take it for one [H50]. Another's is left alone (needs p34). */
+  async #hasOwnNamespace(pod: PodNetwork): Promise<boolean> {
     if (pod.netnsPath === undefined) {
       this.#log.warn(`Network namespace path is empty for pod sandbox ${described(pod)}, attempting CNI teardown with cached info`);
       return false;
     }
-    const found = await namespaceAt(pod.netnsPath);
+    const found = await this.#attachments.namespaceOf(pod.netnsPath, pod);
+    if (found === 'foreign') {
+      this.#log.warn(
+        `Network namespace ${pod.netnsPath} is not the one in which pod sandbox ${described(pod)} was attached, attempting CNI teardown without it`,
+      );
+    }
     if (found === 'other') {
       this.#log.warn(
         `Network namespace file ${pod.netnsPath} is invalid for pod sandbox ${described(pod)}, removing and attempting CNI teardown with cached info`,
       );
       await this.#removeNamespace(pod.netnsPath, pod);
     }
-    return found === 'namespace';
+    return found === 'own';
   }
 
   async #removeNamespace(path: string, pod: PodNetwork): Promise<void> {
     try {
-      unmountIfMounted(path);
+      unmountAll(path);
       await rm(path, { force: true });
       this.#log.info(`Removed netns path ${path} from pod sandbox ${described(pod)}`);
     } catch (error) {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { Failure, textOf, wrap } from '../errors/index.ts';
-import { NAMESPACE_KINDS, type NamespaceKind, unmountIfMounted } from '../linux/index.ts';
+import { NAMESPACE_KINDS, type NamespaceKind, unmountAll } from '../linux/index.ts';
 import type { CniResult, PodNetwork } from '../network/index.ts';
 import { planSysctls } from '../oci/spec/index.ts';
 import type { Progress } from '../containers/index.ts';
@@ -48,7 +48,7 @@ async function removeEach(pins: Readonly<Partial<Record<NamespaceKind, string>>>
   const errors: string[] = [];
   for (const path of Object.values(pins)) {
     try {
-      unmountIfMounted(path);
+      unmountAll(path);
       await rm(path, { force: true });
     } catch (error) {
       errors.push(textOf(error));

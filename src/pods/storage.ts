@@ -2,7 +2,7 @@ import { chmod, mkdir, rm } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { Failure, kindOf, textOf, wrap } from '../errors/index.ts';
 import type { Image } from '../images/index.ts';
-import { MS, mount, unmountIfMounted } from '../linux/index.ts';
+import { MS, mount, unmountAll } from '../linux/index.ts';
 import { writeContainerEnv, writeHostname, writeResolvConf } from '../oci/rootfs/index.ts';
 import { NamespaceMode } from '../oci/spec/index.ts';
 import { step } from '../steps/index.ts';
@@ -102,7 +102,7 @@ async function provideShm(plan: SandboxPlan, runDirectory: string, undo: UndoSta
 /** Unmounts a pod's /dev/shm; one that is not mounted any more is success [D100]. */
 export async function removeShm(path: string): Promise<void> {
   try {
-    unmountIfMounted(path);
+    unmountAll(path);
   } catch (error) {
     throw new Failure('Unknown', `unable to unmount ${path}: ${textOf(error)}`, { cause: error });
   }

@@ -105,7 +105,7 @@ export class NetworkLab {
 
   async ready(of: NetworkSettings): Promise<NetworkService> {
     const made = await this.service(of);
-    await made.whenReady(AbortSignal.timeout(3000));
+    await made.whenReady(AbortSignal.timeout(15_000));
     return made;
   }
 
@@ -158,7 +158,7 @@ export function inside(netns: string, ...argv: string[]): string {
 }
 
 /** Looks again every 10 ms; for states of the kernel or of another process that nobody tells of. */
-export async function until(what: string, holds: () => boolean, ms = 3000): Promise<void> {
+export async function until(what: string, holds: () => boolean, ms = 15_000): Promise<void> {
   for (const end = performance.now() + ms; !holds();) {
     assert.ok(performance.now() < end, `not so within ${ms} ms: ${what}`);
     await delay(10);
@@ -201,13 +201,23 @@ function hostTraces(): string[] {
   return [...links.filter((link) => link.startsWith('veth')), ...[...rules].map(String)];
 }
 
-/** What `serve` answers, or `nothing`. */
+/** What `serve` answers; a busy machine may take its time. */
 export function ask(netns: string | undefined, host: string, at: number, kind: 'tcp' | 'udp' = 'tcp'): string {
-  const tcp = `const s=require('net').connect({host:'${host}',port:${at}});s.setTimeout(1500,()=>s.destroy());s.pipe(process.stdout);s.on('error',()=>{})`;
-  const udp = `const u=require('dgram').createSocket('udp4');u.on('message',m=>{process.stdout.write(m);u.close()});u.send('x',${at},'${host}');setTimeout(()=>process.exit(),1500).unref()`;
+  return answerFrom(netns, host, at, kind, 15_000) ?? 'nothing';
+}
+
+/** Whether nobody answers. */
+export function silent(netns: string | undefined, host: string, at: number, kind: 'tcp' | 'udp' = 'tcp'): boolean {
+  return answerFrom(netns, host, at, kind, 1000) === undefined;
+}
+
+function answerFrom(netns: string | undefined, host: string, at: number, kind: 'tcp' | 'udp', ms: number): string | undefined {
+  const tcp = `const s=require('net').connect({host:'${host}',port:${at}});s.setTimeout(${ms},()=>s.destroy());s.pipe(process.stdout);s.on('error',()=>{})`;
+  // Whoever waits for an answer sends again: a datagram may be lost.
+  const udp = `const u=require('dgram').createSocket('udp${host.includes(':') ? 6 : 4}');const send=()=>u.send('x',${at},'${host}');u.on('message',m=>{process.stdout.write(m);process.exit()});send();setInterval(send,300);setTimeout(()=>process.exit(),${ms})`;
   const argv = [process.execPath, '-e', kind === 'tcp' ? tcp : udp];
   const answer = netns === undefined ? sh(argv[0] ?? '', ...argv.slice(1)) : inside(netns, ...argv);
-  return answer.replace('::ffff:', '') || 'nothing';
+  return answer === '' ? undefined : answer.replace('::ffff:', '');
 }
 
 /** A plugin that does as told: a shell file per command in `dir`, its calls in `calls`. */

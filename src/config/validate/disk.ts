@@ -68,7 +68,7 @@ export function isDirectory(path: string): boolean | undefined {
 export function makeNamespaceDirectories(directory: string): readonly string[] {
   makeDirectory(directory, 0o755, 'initialize nsmgr: invalid namespaces_dir', 'namespaces_dir');
   const removed: string[] = [];
-  for (const name of ['netns', 'ipcns', 'utsns', 'userns']) {
+  for (const name of ['netns', 'ipcns', 'utsns', 'userns', 'pidns']) {
     const path = join(directory, name);
     if (isDirectory(path) === false) {
       rmSync(path);

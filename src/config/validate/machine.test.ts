@@ -1,6 +1,6 @@
 /** Rules about programs, files and directories, in a directory of their own. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
@@ -56,11 +56,11 @@ const warnings = (result: ValidatedConfig) =>
   result.messages.flatMap(({ level, text }) => (level === 'warning' || level === 'error' ? [`${level}: ${text}`] : []));
 const table = (name: string, lines: string) => `[crio.runtime.runtimes.${name}]\n${lines}`;
 
-test('[B19, B144, B145] directories are made with their modes', () => {
+test('[B19, B144, B145, H1, H2, H25] directories are made with their modes', () => {
   validate();
   const modeOf = (name: string) => statSync(join(root, name)).mode & 0o777;
   assert.equal(modeOf('log'), 0o700);
-  for (const name of ['policies', 'auth', 'net.d', 'plugins', 'hooks', 'ns', 'ns/netns', 'ns/ipcns', 'ns/utsns', 'ns/userns']) {
+  for (const name of ['policies', 'auth', 'net.d', 'plugins', 'hooks', 'ns', 'ns/netns', 'ns/ipcns', 'ns/utsns', 'ns/userns', 'ns/pidns']) {
     assert.equal(modeOf(name), 0o755, name);
   }
 });
@@ -284,7 +284,7 @@ test('[B126] without criu checkpoints are off, each outcome is told', () => {
   assert.deepEqual(outcome(''), ['checkpoint_restore', 'Checkpoint/restore support enabled (level: "checkpoint_restore")']);
 });
 
-test('[B144, B145] network directories are made; a file in their place is an error', () => {
+test('[B144, B145, H1] network directories are made; a file in their place is an error', () => {
   writeFileSync(join(root, 'file'), '');
   const prefix = 'validating network config: ';
   assert.equal(
@@ -305,18 +305,19 @@ test('[B144, B145] network directories are made; a file in their place is an err
   );
 });
 
-test('[B146] plugin_dir is put behind plugin_dirs', () => {
+test('[B146, H3] plugin_dir is put behind plugin_dirs', () => {
   const result = validate(`[crio.network]\nplugin_dir = "${root}/one"\n`);
   assert.deepEqual([result.config.network.pluginDirs, result.config.network.pluginDir], [[`${root}/plugins`, `${root}/one`], '']);
   assert.deepEqual(warnings(result), ['warning: The config field plugin_dir is being deprecated. Please use plugin_dirs instead']);
   assert.ok(existsSync(join(root, 'one')));
 });
 
-test('[B77] namespaces_dir: a file in the place of a sub-directory is removed', () => {
+test('[B77, H25] namespaces_dir and its five sub-directories are made; a file in the place of one is removed', () => {
   mkdirSync(join(root, 'ns'));
   writeFileSync(join(root, 'ns/netns'), '');
   const { messages } = validate();
   assert.ok(messages.some(({ text }) => text === `Removed file ${root}/ns/netns to create directory in that path.`));
+  assert.deepEqual(readdirSync(join(root, 'ns')).toSorted(), ['ipcns', 'netns', 'pidns', 'userns', 'utsns']);
   assert.ok(statSync(join(root, 'ns/netns')).isDirectory());
   writeFileSync(join(root, 'file'), '');
   assert.equal(

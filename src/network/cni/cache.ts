@@ -99,7 +99,7 @@ export class AttachmentCache {
   }
 }
 
-/** libcni's `cniCacheV1`, member for member in its order. */
+/** libcni's `cniCacheV1`, member for member in its order, and `netnsId` where it is known (needs p34). */
 export function encodeCached(network: string, config: Uint8Array, attachment: Attachment, result: CniResult | undefined): string {
   const members: [string, Json][] = [
     ['kind', 'cniCacheV1'],
@@ -112,6 +112,8 @@ export function encodeCached(network: string, config: Uint8Array, attachment: At
   if (attachment.args.length > 0) members.push(['cniArgs', attachment.args]);
   if (Object.keys(attachment.capabilityArgs).length > 0) members.push(['capabilityArgs', attachment.capabilityArgs]);
   if (result !== undefined) members.push(['result', toJson(result)]);
+  // Ours: libcni leaves out what it does not know.
+  if (attachment.netnsId !== '') members.push(['netnsId', attachment.netnsId]);
   return `{${members.map(([key, value]) => `"${key}":${goJson(value)}`).join(',')}}`;
 }
 
@@ -136,6 +138,7 @@ export function decodeCached(text: string): CachedAttachment | undefined {
     ifName,
     network,
     netns: string('netns'),
+    netnsId: string('netnsId'),
     config: Buffer.from(string('config'), 'base64'),
     args: Array.isArray(args) ? args.filter(isArg) : [],
     capabilityArgs: isObject(capabilityArgs) ? capabilityArgs : {},

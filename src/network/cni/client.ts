@@ -40,14 +40,21 @@ export class CniClient {
     return result;
   }
 
-  /** CHECK down the chain, for versions that have it, unless the list disables it [H38]. */
+  /**
+   * CHECK of every plugin of the chain, for versions that have it, unless the list disables it [H38]. All at once: a CHECK
+   * only looks, and none gets another's answer. The first in the chain that fails is the error.
+   */
   async check(network: NetworkConfig, attachment: Attachment, result: CniResult | undefined, deadline: Deadline): Promise<void> {
     if (!atLeast(network.cniVersion, '0.4.0') || network.disableCheck) return;
     const prevResult = result === undefined ? undefined : asVersion(result, network.cniVersion);
-    for (const plugin of network.plugins) {
-      const stdin = pluginInput(network, plugin, { prevResult, capabilityArgs: attachment.capabilityArgs });
-      await this.#plugins.execute(plugin.type, { command: 'CHECK', stdin, attachment, deadline });
-    }
+    const checks = await Promise.allSettled(
+      network.plugins.map(async (plugin) => {
+        const stdin = pluginInput(network, plugin, { prevResult, capabilityArgs: attachment.capabilityArgs });
+        await this.#plugins.execute(plugin.type, { command: 'CHECK', stdin, attachment, deadline });
+      }),
+    );
+    const failed = checks.find((check) => check.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
   }
 
   /** DEL up the chain, with the cached result for versions that take it; then the cache entry goes [H49]. */

@@ -1,4 +1,4 @@
-import { lstat, statfs } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 import { Failure, codeOf, textOf, wrap } from '../../errors/index.ts';
 import { exitFailure, run } from '../../process/index.ts';
 import { type Json, isObject, property } from './json.ts';
@@ -10,15 +10,29 @@ const NSFS = 0x6e736673;
 const PROCFS = 0x9fa0;
 
 /** What is at a namespace's path: a namespace, nothing, or something that is none [D103, H50]. */
-export async function namespaceAt(path: string): Promise<'namespace' | 'missing' | 'other'> {
+export type NamespaceAt = { readonly kind: 'namespace'; readonly id: string } | { readonly kind: 'missing' | 'other' };
+
+/** `id` is `<device>:<inode>`, in hexadecimal and decimal: as long as the namespace lives no other has it. */
+export async function namespaceAt(path: string): Promise<NamespaceAt> {
   try {
-    await lstat(path);
-    const { type } = await statfs(path);
-    return type === NSFS || type === PROCFS ? 'namespace' : 'other';
+    const [{ type }, { dev, ino }] = await Promise.all([statfs(path), stat(path, { bigint: true })]);
+    return type === NSFS || type === PROCFS ? { kind: 'namespace', id: `${dev.toString(16)}:${ino}` } : { kind: 'other' };
   } catch (error) {
-    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return 'missing';
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return { kind: 'missing' };
     throw error;
   }
+}
+
+/**
+ * The path if plugins may be told of it, else '': not what leads to another namespace than the one that was attached, and not
+ * a process' namespace that nobody noted the identity of, because its PID may be a stranger's by now (needs p34).
+ */
+export async function pathOfAttached({ netns, netnsId }: { readonly netns: string; readonly netnsId: string }): Promise<string> {
+  if (netns === '') return '';
+  const found = await namespaceAt(netns);
+  if (found.kind === 'other') return '';
+  if (netnsId === '') return netns.startsWith('/proc/') ? '' : netns;
+  return found.kind === 'namespace' && found.id !== netnsId ? '' : netns;
 }
 
 /** For namespaces that came without `lo` up [H26]: a helper inside, because this process cannot enter them itself. */

@@ -7,6 +7,7 @@ import { type RunResult, run } from '../../process/index.ts';
 import { step } from '../../steps/index.ts';
 import { type Json, isObject, property } from './json.ts';
 import { type Attachment, type CniCommand, pluginEnvironment } from './request.ts';
+import { endStrays, nowInTicks } from './strays.ts';
 import { CNI_VERSION } from './version.ts';
 
 export interface Execution {
@@ -85,7 +86,7 @@ export class Plugins {
 
   async #askVersions(path: string): Promise<readonly string[]> {
     // The dummies are for plugins built against an older specification, which check them even for VERSION.
-    const dummy: Attachment = { containerId: '', netns: 'dummy', ifName: 'dummy', args: [], capabilityArgs: {} };
+    const dummy: Attachment = { containerId: '', netns: 'dummy', netnsId: '', ifName: 'dummy', args: [], capabilityArgs: {} };
     const execution = {
       command: 'VERSION',
       stdin: `{"cniVersion":"${CNI_VERSION}"}`,
@@ -106,6 +107,7 @@ export class Plugins {
     const env = { ...this.#environment, ...pluginEnvironment(command, this.#dirs.join(':'), attachment) };
     for (let attempt = 0; ; attempt++) {
       const timeoutMs = Math.max(1, Math.ceil(deadline.at - performance.now()));
+      const since = nowInTicks();
       try {
         const result = await run([path], {
           env,
@@ -118,6 +120,8 @@ export class Plugins {
         if (result.stderr !== '') this.#log.debug(`CNI plugin ${path} (${command}): ${result.stderr.trimEnd()}`);
         return result.stdout.toString('utf8');
       } catch (error) {
+        const cutOff = kindOf(error) === 'DeadlineExceeded' || deadline.signal?.aborted === true;
+        if (cutOff && attachment !== undefined && attachment.containerId !== '') endStrays(attachment.containerId, since);
         // A plugin that is just being copied into place: wait for its writer, as libcni does [H34].
         if (codeOf(error) === 'ETXTBSY' && attempt < BUSY_RETRIES && deadline.at - performance.now() > BUSY_WAIT_MS) {
           await delay(BUSY_WAIT_MS, undefined, deadline.signal === undefined ? {} : { signal: deadline.signal });

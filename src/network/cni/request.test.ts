@@ -23,7 +23,7 @@ const pod = (annotations: Record<string, string> = {}): PodNetwork => ({
 
 test('[H29] CNI_ARGS: five pairs in CRI-O’s order, then the daemon’s own', () => {
   const args = podArgs(pod(), 'A=b=c;junk;D=');
-  const attachment = { containerId: pod().id, netns: '/n', ifName: 'eth0', args, capabilityArgs: {} };
+  const attachment = { containerId: pod().id, netns: '/n', netnsId: '', ifName: 'eth0', args, capabilityArgs: {} };
   assert.equal(
     pluginEnvironment('ADD', '/a:/b', attachment)['CNI_ARGS'],
     `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=${pod().id};K8S_POD_UID=u-1;A=b=c;D=`,

@@ -12,6 +12,8 @@ export interface Attachment {
   readonly containerId: string;
   /** '' when the namespace has gone. */
   readonly netns: string;
+  /** Which namespace that path led to when the pod was attached (`namespaceAt`); '' where nobody noted it. For us alone. */
+  readonly netnsId: string;
   readonly ifName: string;
   readonly args: readonly CniArg[];
   readonly capabilityArgs: JsonObject;

@@ -46,6 +46,7 @@ export async function openHostPorts(env: Readonly<Record<string, string>>, log: 
     );
   }
   if (v6.kind !== 'nft') log.info(`No kernel support for IPv6: ${v6.nft}`);
+  if (v6.kind === 'none') log.info(`No iptables support for IPv6: ${v6.iptables}`);
   return new RuleHostPorts(new Map([[4, v4.kind] as const, [6, v6.kind] as const]), env, log);
 }
 
