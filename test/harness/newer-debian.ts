@@ -33,7 +33,7 @@ export async function newerDebianRoot(): Promise<string> {
 }
 
 /** The mirror this machine is configured with: the first URI of apt's sources that serves Debian itself. */
-function debianMirror(): string {
+export function debianMirror(): string {
   const files = ['/etc/apt/sources.list', ...globSync('/etc/apt/sources.list.d/*')].filter((file) => existsSync(file));
   for (const file of files) {
     const text = readFileSync(file, 'utf8');
@@ -43,7 +43,7 @@ function debianMirror(): string {
   throw new Error(`no Debian mirror in ${files.join(', ') || 'the sources of apt'}: a newer Debian cannot be made`);
 }
 
-function proxyEnvironment(): Record<string, string> {
+export function proxyEnvironment(): Record<string, string> {
   const found: Record<string, string> = {};
   for (const name of ['http_proxy', 'https_proxy', 'no_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY']) {
     const value = process.env[name];
