@@ -203,7 +203,7 @@ function pinsFromSpec(spec: OciSpec): SandboxFacts['pins'] {
     const kind = KIND_OF[type];
     if (kind !== undefined && path !== undefined) pins[kind] = path;
   }
-  // The host's namespaces are pinned too but not in the spec; all pins of a pod carry one uuid.
+  // The host's namespaces are pinned too, but a spec need not name them; all pins of a pod carry one uuid.
   const uts = /^(.*)\/utsns\/([^/]+)$/.exec(pins.uts ?? '');
   if (uts !== null) for (const kind of NAMESPACE_KINDS) pins[kind] ??= `${uts[1]}/${kind}ns/${uts[2]}`;
   return pins;

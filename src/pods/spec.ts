@@ -18,7 +18,6 @@ export async function buildSpec(
 ): Promise<{ spec: OciSpec; cgroupsPath: string; warnings: readonly string[] }> {
   const cgroupParent = plan.config.linux?.cgroupParent ?? '';
   const cgroupsPath = sandboxCgroupsPath(ctx.settings.cgroupManager, cgroupParent, plan.id);
-  const host = plan.hostNamespaces;
   const { handler } = plan.runtime;
   const security = plan.config.linux?.securityContext;
   const seccomp = await resolveSeccomp(
@@ -45,8 +44,9 @@ export async function buildSpec(
     pause: storage.image.config,
     pauseCommand: ctx.settings.pauseCommand,
     namespaces: {
-      network: host.includes('net') ? undefined : plan.pins.net,
-      ipc: host.includes('ipc') ? undefined : plan.pins.ipc,
+      // The host's, too, where the pod has none of its own: whoever restores it finds a path [H22].
+      network: plan.pins.net,
+      ipc: plan.pins.ipc,
       uts: plan.pins.uts,
       user: undefined,
     },

@@ -168,7 +168,7 @@ export class TestNode {
     return this.#newerDebian?.enter(argv) ?? argv;
   }
 
-  /** A script becomes executable. */
+  /** Writes a file; a script is executable. */
   write(inside: string, text: string): void {
     const path = this.path(inside);
     mkdirSync(dirname(path), { recursive: true });
