@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Nanoseconds } from '../clock/index.ts';
 import { writeFileAtomic } from '../files/index.ts';
 import type { ContainerId, HexId } from '../ids/index.ts';
+import type { WatchedProcess } from '../linux/index.ts';
 import type { ProcessIdentity } from '../oci/monitor/index.ts';
 import type { OciRuntime } from '../oci/runtime/index.ts';
 import type { ContainerMetadata, Mount, StringMap } from '../oci/spec/index.ts';
@@ -64,7 +65,13 @@ export class Container {
   stopping: { shorten(deadlineMs: number): void; readonly done: Promise<void> } | undefined;
   /** Set when the kill loop has begun: no more execs [D143]. */
   beingKilled = false;
+  /** Set when a runtime other than runc and crun says that it has ended, and no monitor will. */
+  goneForRuntime = false;
   removed = false;
+  /** Its live processes as the kernel tells of them (exit-watcher.ts). */
+  watched: { readonly init: WatchedProcess | undefined; monitor: WatchedProcess | undefined } | undefined;
+  /** Settles when its monitor's file is in the exits directory. */
+  readonly exitReported = Promise.withResolvers<void>();
   #state: ContainerState;
   #init: ProcessIdentity | undefined;
   #monitor: ProcessIdentity | undefined;
@@ -103,9 +110,15 @@ export class Container {
     return this.#revision;
   }
 
-  /** Settles when the state has become `stopped`. */
-  get exited(): Promise<void> {
-    return this.#exited.promise;
+  /** Settles when its process has ended, which is before the state has become `stopped`, or is found to have. */
+  get ended(): Promise<void> {
+    const events = [this.#exited.promise, this.exitReported.promise, this.watched?.init?.ended];
+    return Promise.race(events.filter((event) => event !== undefined));
+  }
+
+  unwatch(): void {
+    this.watched?.init?.close();
+    this.watched?.monitor?.close();
   }
 
   /** The next state, in memory and on disk. */

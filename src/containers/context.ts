@@ -18,6 +18,8 @@ export interface ContainerContext {
   readonly journal: Journal;
   readonly tracer: Tracer;
   readonly log: Logger;
+  /** Lets the exit watcher see the processes of a container that has them by now. */
+  readonly watch: (container: Container) => void;
   /** Told after the fact; must not throw. */
   readonly onEvent: (event: ContainerEvent, container: Container) => void;
 }

@@ -7,6 +7,7 @@ import { stringifyExactJson } from '../files/index.ts';
 import type { Child } from '../process/index.ts';
 import type { Container } from './container.ts';
 import { describeDeadInit, initIsAlive } from './liveness.ts';
+import { runtimePath } from './platform.ts';
 
 /** Bytes of both streams together that are kept [E13]. */
 const OUTPUT_LIMIT = 16 * 1024 * 1024;
@@ -32,6 +33,7 @@ export async function execSync(container: Container, command: readonly string[],
   if (!initIsAlive(container)) throw new Failure('NotFound', `container is not created or running: ${describeDeadInit(container)}`);
   if (command.length === 0) throw new Failure('InvalidArgument', 'exec command cannot be empty');
   if (container.beingKilled) throw commandError('cannot start exec: container is being killed');
+  const { runtime, spec } = container.facts;
   // On the run directory's tmpfs, and gone with it whatever happens.
   const base = join(container.facts.runDirectory, `exec-${randomUUID()}`);
   const processFile = `${base}.json`;
@@ -39,7 +41,7 @@ export async function execSync(container: Container, command: readonly string[],
   try {
     const terminal = false; // A terminal of its own for a single answer would only merge and rewrite the bytes.
     await writeFile(processFile, stringifyExactJson({ ...container.facts.spec.process, terminal, args: [...command] }), { mode: 0o600 });
-    const child = container.facts.runtime.exec(container.id, processFile, pidFile);
+    const child = runtime.exec(container.id, processFile, pidFile, runtimePath(spec, runtime));
     return await collect(child, pidFile, timeoutSeconds, container.facts.tty);
   } finally {
     await Promise.all([processFile, pidFile].map((file) => rm(file, { force: true })));

@@ -3,38 +3,30 @@ import { join } from 'node:path';
 import { type Nanoseconds, nowNs } from '../clock/index.ts';
 import { codeOf, textOf } from '../errors/index.ts';
 import { exists } from '../files/index.ts';
-import { isAlive } from '../linux/index.ts';
+import { type WaitStatus, type WatchedProcess, isAlive, signalProcess } from '../linux/index.ts';
 import { step } from '../steps/index.ts';
+import { within } from '../sync/index.ts';
 import { type Container, subjectOf } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { initIsAlive } from './liveness.ts';
 import { isLive, startedAt } from './state.ts';
 
-/** How long a dead container's exit file is waited for: conmon drains the container's output first [D167]. */
-const EXIT_FILE_TRIES_MS = [0, 20, 100, 400, 1000, 2200];
+/** How long a monitor that lives may take to record the end of its container, whose output it writes first [D167]. */
+const RECORD_TIMEOUT_MS = 3720;
+/** Whoever inherits a process waits for it at once, or is an init that has other things to do. */
+const REAP_TIMEOUT_MS = 700;
+const SIGKILL = 9;
 
 export interface ExitRecord {
   readonly exitCode: number;
   readonly finishedAt: Nanoseconds;
-}
-
-/** conmon's `exit` in the persistent directory: decimal code; its ctime is the finish time [D169]. */
-export async function readExitRecord(container: Container): Promise<ExitRecord | undefined> {
-  const path = join(container.facts.directory, 'exit');
-  try {
-    const [text, info] = await Promise.all([readFile(path, 'utf8'), stat(path, { bigint: true })]);
-    if (!/^-?\d+$/.test(text)) return undefined; // conmon renames it into place: anything else is not its work.
-    return { exitCode: Number(text), finishedAt: info.ctimeNs };
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
+  /** What Status says besides the code; empty where the monitor recorded it. */
+  readonly remark: string;
 }
 
 /**
  * Takes the end of a container's process into its state: exit code, finish time, OOM; unmounts the root file
  * system; drops the file in the exits directory [D149, D172]. Does nothing while the process lives or when the end is known.
- * Without conmon's record (it was killed) the code is 255, as CRI-O reports [D167].
  */
 export async function takeExit(ctx: ContainerContext, container: Container): Promise<void> {
   using _ = await container.lock.acquire();
@@ -43,7 +35,7 @@ export async function takeExit(ctx: ContainerContext, container: Container): Pro
 }
 
 async function take(ctx: ContainerContext, container: Container): Promise<void> {
-  const record = (await step('exit record', () => awaitExitRecord(container))) ?? { exitCode: 255, finishedAt: nowNs() };
+  const record = await step('exit record', () => exitRecord(ctx, container));
   const oomKilled = await exists(join(container.facts.runDirectory, 'oom'));
   const state = {
     status: 'stopped',
@@ -52,21 +44,69 @@ async function take(ctx: ContainerContext, container: Container): Promise<void> 
     exitCode: record.exitCode,
     oomKilled,
     seccompKilled: false,
-    error: '',
+    error: record.remark,
   } as const;
   await step('state.json', () => container.become(state));
+  container.unwatch();
   await cleanUpAfterExit(ctx, container);
   ctx.onEvent('stopped', container);
 }
 
-async function awaitExitRecord(container: Container): Promise<ExitRecord | undefined> {
-  for (const pause of EXIT_FILE_TRIES_MS) {
-    if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
-    const nobodyWrites = monitorIsGone(container); // Looked at first: what a monitor wrote before its end is found now.
-    const record = await readExitRecord(container);
-    if (record !== undefined || nobodyWrites) return record;
+/** What the monitor recorded; where it cannot any more, what the kernel tells. */
+async function exitRecord(ctx: ContainerContext, container: Container): Promise<ExitRecord> {
+  const { watched } = container;
+  const recorded = await readExitRecord(ctx, container);
+  if (recorded !== undefined) return recorded;
+  if (!monitorIsGone(container)) {
+    await within(RECORD_TIMEOUT_MS, container.exitReported.promise, watched?.monitor?.ended);
+    const late = await readExitRecord(ctx, container);
+    if (late !== undefined) return late;
+    endHangingMonitor(ctx, container);
+  }
+  // What it wrote before its end is found now.
+  return (await readExitRecord(ctx, container)) ?? (await kernelRecord(watched?.init));
+}
+
+/**
+ * conmon's `exit` in the persistent directory, else its file in the exits directory, which may lie on another file system (one of
+ * them may be full): decimal code; its ctime is the finish time [D169].
+ */
+async function readExitRecord(ctx: ContainerContext, container: Container): Promise<ExitRecord | undefined> {
+  for (const path of [join(container.facts.directory, 'exit'), join(ctx.exitsDir, container.id)]) {
+    try {
+      const [text, info] = await Promise.all([readFile(path, 'utf8'), stat(path, { bigint: true })]);
+      // conmon renames it into place: anything else is not its work.
+      if (/^-?\d+$/.test(text)) return { exitCode: Number(text), finishedAt: info.ctimeNs, remark: '' };
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error;
+    }
   }
   return undefined;
+}
+
+/** Code 255 where nobody can tell, as CRI-O reports it [D167]. */
+async function kernelRecord(init: WatchedProcess | undefined): Promise<ExitRecord> {
+  if (init !== undefined && init.hasEnded && init.status === undefined) await within(REAP_TIMEOUT_MS, init.reaped);
+  const finishedAt = init?.endedAtMs === undefined ? nowNs() : BigInt(Math.round(init.endedAtMs)) * 1_000_000n;
+  if (init?.status === undefined) {
+    return { exitCode: 255, finishedAt, remark: 'the exit code is unknown: the monitor of the container (conmon) did not record it' };
+  }
+  const remark = 'the monitor of the container (conmon) did not record its exit: the exit code is what the kernel tells';
+  return { exitCode: exitCodeOf(init.status), finishedAt, remark };
+}
+
+function exitCodeOf(status: WaitStatus): number {
+  return 'code' in status ? status.code : 128 + status.signal;
+}
+
+/** Its container has ended and it does not say so: stopped, or stuck in a write. It has no more work that could succeed (p07). */
+function endHangingMonitor(ctx: ContainerContext, container: Container): void {
+  const { monitor } = container;
+  if (monitor === undefined || !isAlive(monitor.pid, monitor.startTime)) return;
+  ctx.log.warn(
+    `The monitor of container ${container.id} (process ${monitor.pid}) did not record its exit within ${RECORD_TIMEOUT_MS} ms: killing it`,
+  );
+  signalProcess(monitor.pid, monitor.startTime, SIGKILL);
 }
 
 /** After a reboot or its death: waiting for its record would hold up a start by seconds for each container. */

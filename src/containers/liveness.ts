@@ -9,7 +9,7 @@ import type { Container } from './container.ts';
  */
 export function initIsAlive(container: Container): boolean {
   const { init, facts } = container;
-  if (!facts.runtime.signalsDirectly && existsSync(join(facts.directory, 'exit'))) return false;
+  if (!facts.runtime.signalsDirectly && (container.goneForRuntime || existsSync(join(facts.directory, 'exit')))) return false;
   return init !== undefined && init.startTime !== '' && isAlive(init.pid, init.startTime);
 }
 

@@ -40,6 +40,7 @@ async function remove(ctx: ContainerContext, container: Container, graceSeconds:
   }
   await step('image volumes', () => releaseImageVolumes(ctx, container));
   container.removed = true;
+  container.unwatch();
   ctx.registry.delete(container);
   ctx.onEvent('deleted', container);
 }

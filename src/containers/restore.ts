@@ -44,6 +44,7 @@ export async function restoreContainer(
   const container = new Container(factsFromSpec(record, spec, pod, runtime), await readSavedState(record));
   ctx.registry.add(container);
   await refresh(ctx, container);
+  ctx.watch(container);
   return container;
 }
 
@@ -67,6 +68,7 @@ export async function restoreInfraContainer(
   const container = new Container(facts, await readSavedState(record));
   ctx.registry.addInfra(container);
   await refresh(ctx, container);
+  ctx.watch(container);
   return container;
 }
 

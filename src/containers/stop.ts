@@ -1,7 +1,8 @@
 import { processStat, signalProcess } from '../linux/index.ts';
-import { codeOf, textOf } from '../errors/index.ts';
+import { kindOf, textOf } from '../errors/index.ts';
+import { thaw } from '../resources/index.ts';
 import { step } from '../steps/index.ts';
-import { orAborted } from '../sync/index.ts';
+import { orAborted, within } from '../sync/index.ts';
 import { type Container, subjectOf } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { takeExit } from './exit.ts';
@@ -10,16 +11,17 @@ import { signalNumber } from './signals.ts';
 import { isLive } from './state.ts';
 
 const SIGKILL = 9;
-/** Between looks at a process whose monitor may have died: its end then shows nowhere else. */
-const LOOK_EVERY_MS = 250;
+/** Between two tries to kill what does not die. */
 const KILL_BACKOFF_MS = { first: 20, most: 2 * 60 * 1000 };
 const REPORT_EVERY_MS = 60_000;
+/** A start or an update that still holds the container's lock when its process has long ended: its runtime hangs (p07). */
+const HUNG_RUNTIME_MS = 1000;
 
 /**
  * StopContainer [D136–D149]: stop signal, grace period, then SIGKILL until it is gone. The first call starts one loop for
  * the container, not bound to any request; each call gives it its grace period (seconds; ≤ 0 is at once), which can
  * only bring the end nearer, and waits for the end or its own signal. A container that does not run is success; one
- * that was never started is killed at once.
+ * that was never started is killed at once. It waits for no exec, and for a hanging runtime or monitor a few seconds only.
  */
 export async function stopContainer(
   ctx: ContainerContext,
@@ -43,29 +45,45 @@ export async function stopContainer(
 }
 
 async function stopLoop(ctx: ContainerContext, container: Container, grace: GracePeriod): Promise<void> {
-  const { id, runtime, stopSignal } = container.facts;
-  void container.exited.then(() => grace.wake()); // Once: a reaction per look would stay with the promise for days.
-  if (container.state.status === 'paused') {
-    await runtime.resume(id).catch((error) => ctx.log.error(`Failed to resume paused container ${id} to stop it: ${textOf(error)}`));
+  const ended = container.ended;
+  // What was never started has nothing to bring to an end, and crun's waiting process, first of its PID namespace, would not hear of a TERM.
+  if (container.state.status !== 'created') {
+    if (container.state.status === 'paused') await resume(ctx, container);
+    await askToEnd(ctx, container, grace, ended);
   }
-  if (container.state.status === 'created') {
-    // It has nothing to bring to an end, and crun's waiting process, first of its PID namespace, would not hear of a TERM.
-    await step('kill', () => killLoop(ctx, container, grace));
-    return await takeExit(ctx, container);
+  if (initIsAlive(container)) await step('kill', () => killLoop(ctx, container, ended));
+  const hung = setTimeout(() => container.facts.runtime.interrupt(container.id), HUNG_RUNTIME_MS);
+  try {
+    await takeExit(ctx, container);
+  } finally {
+    clearTimeout(hung);
   }
-  const number = signalNumber(stopSignal);
-  await step('signal', () => send(container, number));
-  await step('grace period', async () => {
-    while (initIsAlive(container) && !grace.isOver()) await grace.sleep(Math.min(LOOK_EVERY_MS, grace.left()));
-  });
-  if (initIsAlive(container)) {
-    ctx.log.warn(`Stopping container ${id} with stop signal(${number}) timed out. Killing...`);
-    await step('kill', () => killLoop(ctx, container, grace));
-  }
-  await takeExit(ctx, container);
 }
 
-async function killLoop(ctx: ContainerContext, container: Container, grace: GracePeriod): Promise<void> {
+/** The stop signal, and the time that it gives. */
+async function askToEnd(ctx: ContainerContext, container: Container, grace: GracePeriod, ended: Promise<void>): Promise<void> {
+  const number = signalNumber(container.facts.stopSignal);
+  await step('signal', () => send(container, number)).catch((error) =>
+    ctx.log.warn(`Sending signal ${number} to container ${container.id} failed, waiting for its time to be over: ${textOf(error)}`),
+  );
+  await step('grace period', async () => {
+    while (!grace.isOver() && !(await grace.wait(ended))) continue;
+  });
+  if (initIsAlive(container)) ctx.log.warn(`Stopping container ${container.id} with stop signal(${number}) timed out. Killing...`);
+}
+
+/** By the runtime; a hanging or failing one is no reason to let it stay frozen, where no signal reaches it. */
+async function resume(ctx: ContainerContext, container: Container): Promise<void> {
+  const { id, runtime } = container.facts;
+  try {
+    await runtime.resume(id, { toStop: true });
+  } catch (error) {
+    ctx.log.error(`Failed to resume paused container ${id} to stop it: ${textOf(error)}`);
+    thawItself(ctx, container);
+  }
+}
+
+async function killLoop(ctx: ContainerContext, container: Container, ended: Promise<void>): Promise<void> {
   container.beingKilled = true;
   let pause = KILL_BACKOFF_MS.first;
   let reportAt = Date.now() + REPORT_EVERY_MS;
@@ -73,11 +91,23 @@ async function killLoop(ctx: ContainerContext, container: Container, grace: Grac
     await send(container, SIGKILL).catch((error) =>
       ctx.log.error(`Killing container ${container.id} failed, trying again: ${textOf(error)}`),
     );
-    await grace.sleep(Math.min(pause, LOOK_EVERY_MS));
+    if (await within(Math.min(pause, reportAt - Date.now()), ended)) return;
+    if (pause === KILL_BACKOFF_MS.first) thawItself(ctx, container);
     pause = Math.min(pause * 2, KILL_BACKOFF_MS.most);
     if (Date.now() < reportAt) continue;
     reportAt += REPORT_EVERY_MS;
     reportUnkillable(ctx, container);
+  }
+}
+
+/** Somebody else may have frozen it, and nobody told us. */
+function thawItself(ctx: ContainerContext, container: Container): void {
+  const { init, id, facts } = container;
+  if (init === undefined || !facts.runtime.signalsDirectly) return;
+  try {
+    if (thaw(init.pid, id)) ctx.log.warn(`Container ${id} was frozen: thawed its cgroup to stop it`);
+  } catch (error) {
+    ctx.log.error(`Failed to thaw the cgroup of container ${id}: ${textOf(error)}`);
   }
 }
 
@@ -92,7 +122,9 @@ async function send(container: Container, number: number): Promise<void> {
   try {
     await runtime.kill(id, number === SIGKILL ? 'KILL' : String(number));
   } catch (error) {
-    if (initIsAlive(container) && codeOf(error) !== 'ESRCH') throw error;
+    if (kindOf(error) !== 'NotFound') throw error;
+    // Its monitor is about to say so. Without one only the runtime knows: the sandbox, whose process is its init, runs on.
+    container.goneForRuntime = container.watched?.monitor?.hasEnded !== false;
   }
 }
 
@@ -106,32 +138,27 @@ function reportUnkillable(ctx: ContainerContext, container: Container): void {
 /** A deadline that starts in the far future and only comes nearer [D141]. */
 class GracePeriod {
   #deadline = Number.POSITIVE_INFINITY;
-  #wake: () => void = () => {};
+  #shortened = Promise.withResolvers<void>();
 
   shorten(deadlineMs: number): void {
     if (deadlineMs >= this.#deadline) return;
     this.#deadline = deadlineMs;
-    this.wake();
+    this.#shortened.resolve();
+    this.#shortened = Promise.withResolvers();
   }
 
-  /** So long, or until it is shortened or woken. */
-  async sleep(ms: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, ms);
-    this.#wake = resolve;
-    await promise;
-    clearTimeout(timer);
-  }
-
-  wake(): void {
-    this.#wake();
-  }
-
-  left(): number {
-    return Math.max(0, this.#deadline - Date.now());
+  /** Until it is over or shortened; true if that has happened before. */
+  async wait(ended: Promise<void>): Promise<boolean> {
+    let happened = false;
+    const end = ended.then(() => (happened = true));
+    await within(Math.min(LONGEST_TIMER_MS, Math.max(0, this.#deadline - Date.now())), end, this.#shortened.promise);
+    return happened;
   }
 
   isOver(): boolean {
     return Date.now() >= this.#deadline;
   }
 }
+
+/** A longer one would fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;

@@ -3,6 +3,7 @@ import type { LinuxContainerResources, OciResources } from '../oci/spec/index.ts
 import { stringifyExactJson } from '../files/index.ts';
 import { memoryUsage } from '../resources/index.ts';
 import type { Container } from './container.ts';
+import { runtimePath } from './platform.ts';
 
 /**
  * UpdateContainerResources [D191–D197]: hands the new limits to the runtime and to what Status shows; config.json stays as it
@@ -24,9 +25,10 @@ export async function updateResources(
   } catch (error) {
     throw wrap('memory validation failed', error);
   }
+  const { runtime, spec } = container.facts;
   const update = updateOf(resources, swapAccounting);
   try {
-    await container.facts.runtime.update(container.id, stringifyExactJson(update));
+    await runtime.update(container.id, stringifyExactJson(update), runtimePath(spec, runtime));
   } catch (error) {
     throw wrap(`updating resources for container "${container.id}" failed`, error);
   }

@@ -12,7 +12,7 @@ import {
 } from '../containers/index.ts';
 import { Failure, textOf } from '../errors/index.ts';
 import { ImageService } from '../images/index.ts';
-import { NAMESPACE_KINDS, NamespaceMaker } from '../linux/index.ts';
+import { NAMESPACE_KINDS, NamespaceMaker, ProcessWatcher, Readiness } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { NetworkService } from '../network/index.ts';
 import { readHostFacts } from '../oci/host/index.ts';
@@ -84,8 +84,11 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     journal,
     tracer,
     log,
+    watch: (container) => exits.watch(container),
     onEvent: onContainerEvent,
   };
+  const readiness = new Readiness();
+  const exits = new ExitWatcher(containers, readiness, new ProcessWatcher(readiness));
   const shared = { store, images, host, seccomp, log, specSettings: specSettings(config), monitorSettings: monitorSettings(config) };
   const containerCreation: CreationContext = { ...shared, containers, settings: creationSettings(config), creations: new Creations() };
   const pods: PodContext = {
@@ -104,9 +107,9 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     creations: new Creations(),
     onEvent: () => {},
   };
-  const exits = new ExitWatcher(containers);
   const close = async () => {
     await exits.stop();
+    readiness.close();
     await namespaces.close();
     await network.stop();
     images.close();

@@ -24,6 +24,7 @@ async function toHandler(name: string, config: RuntimeHandlerConfig, log: Logger
   return {
     name,
     path: config.runtimePath,
+    platformPaths: config.platformRuntimePaths,
     root: config.runtimeRoot === '' ? DEFAULT_ROOT : config.runtimeRoot,
     type: config.runtimeType === 'vm' || config.runtimeType === 'pod' ? config.runtimeType : 'oci',
     monitorEnv: config.monitorEnv,

@@ -61,3 +61,6 @@ export { deleteUdpConntrack } from './conntrack.ts';
 export { removeTreeAt } from './remove.ts';
 export { type ChildExit, type SpawnOptions, type SpawnedChild, spawnChild, tryWait } from './spawn.ts';
 export { type FoundProcess, findProcesses } from './find-processes.ts';
+export { Readiness } from './readiness.ts';
+export { ProcessWatcher, type WaitStatus, type WatchedProcess } from './process-watcher.ts';
+export { DirectoryWatch } from './directory-watch.ts';

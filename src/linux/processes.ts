@@ -6,6 +6,8 @@ export interface ProcessStat {
   /** Field 22 of /proc/PID/stat as text, clock ticks since boot: with the PID it names one process for ever. */
   readonly startTime: string;
   readonly parent: number;
+  /** Field 52, as wait(2) tells it; of a zombie only. */
+  readonly exitWord: number;
 }
 
 /** /proc/PID/stat; undefined if there is no such process. */
@@ -19,7 +21,7 @@ export function processStat(pid: number): ProcessStat | undefined {
     throw error;
   }
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return { state: fields[0] ?? '?', parent: Number(fields[1]), startTime: fields[19] ?? '' };
+  return { state: fields[0] ?? '?', parent: Number(fields[1]), startTime: fields[19] ?? '', exitWord: Number(fields[49] ?? 0) };
 }
 
 /** Whether this very process lives: same start time, not a zombie [D146]. */

@@ -61,6 +61,7 @@ export async function startInfra(
     ctx.monitorSettings,
   );
   await container.become({ status: 'created' }, processes);
+  ctx.containers.watch(container);
   await runtime.start(id);
   await container.become({ status: 'running', startedAt: nowNs() });
   return container;

@@ -3,3 +3,4 @@ export { Flights, orAborted } from './flights.ts';
 export { KeyedMutex, Mutex } from './locks.ts';
 export { SharedMutex } from './shared.ts';
 export { UndoStack } from './undo.ts';
+export { within } from './within.ts';

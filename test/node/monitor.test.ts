@@ -22,6 +22,7 @@ function handler(runtime: string, monitor: string): RuntimeHandler {
   return {
     name: 'test',
     path: runtime,
+    platformPaths: new Map(),
     root: join(directory, 'root'),
     type: 'oci',
     monitorEnv: [],

@@ -13,6 +13,7 @@ import { takeExit } from '../exit.ts';
 import { initIsAlive } from '../liveness.ts';
 import { removeMonitorFiles } from '../remove.ts';
 import { mountsOfSpec } from '../mounts.ts';
+import { runtimePath } from '../platform.ts';
 import { containerName } from '../names.ts';
 import type { Creation, CreationContext, PodForCreation } from './context.ts';
 import { type Storage, prepareStorage } from './image.ts';
@@ -72,6 +73,7 @@ async function make(ctx: CreationContext, pod: PodForCreation, creation: Creatio
     await journal.end(); // Before anybody can find it: what a retry was told of must not be undone.
     undo.release();
     ctx.containers.registry.add(container);
+    ctx.containers.watch(container);
     if (!initIsAlive(container)) await takeEarlyExit(ctx, container);
     ctx.containers.onEvent('created', container);
     ctx.log.info(
@@ -145,7 +147,7 @@ async function createProcess(
   });
   const processes = await createUnderMonitor(
     runtime.handler,
-    { id, name, bundle: runDirectory, persistDir: directory, logPath, tty, stdin, stdinOnce },
+    { id, name, runtimePath: runtimePath(spec, runtime), bundle: runDirectory, persistDir: directory, logPath, tty, stdin, stdinOnce },
     ctx.monitorSettings,
   );
   const container = new Container(

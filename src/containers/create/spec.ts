@@ -74,7 +74,7 @@ export async function planSpec(
     apparmorProfile: '',
     processLabel: '',
     mountLabel: '',
-    platformRuntimePath: '',
+    platformRuntimePath: platformRuntimePath(pod, storage),
     targetPidNamespace: targetPidNamespace(ctx, config),
     minMemory: handler.minMemory,
     runtime: handler.features,
@@ -82,6 +82,12 @@ export async function planSpec(
     settings: ctx.specSettings,
   });
   return { spec, warnings: [...mounts.warnings, ...rootfs.warnings, ...warnings] };
+}
+
+/** Empty where images of its platform have no runtime of their own [K19]. */
+function platformRuntimePath({ runtime }: PodForCreation, { image }: Storage): string {
+  const path = runtime.pathFor(image.config.os, image.config.architecture);
+  return path === runtime.handler.path ? '' : path;
 }
 
 /** [G83] */

@@ -21,6 +21,8 @@ export interface MonitorSettings {
 export interface MonitoredCreate {
   readonly id: string;
   readonly name: string;
+  /** The runtime's binary, where the container's platform has one of its own [K19]. */
+  readonly runtimePath?: string;
   /** The run directory: bundle, pid files, attach socket. */
   readonly bundle: string;
   /** Where `exit` and `oom` are kept. */
@@ -110,7 +112,7 @@ async function endMonitor(bundle: string): Promise<void> {
 export function monitorArguments(handler: RuntimeHandler, request: MonitoredCreate, settings: MonitorSettings): string[] {
   const args = ['-b', request.bundle, '-c', request.id, '--exit-dir', settings.exitsDir, '-l', request.logPath];
   args.push('--log-level', settings.logLevel, '-n', request.name, '-P', join(request.bundle, 'conmon-pidfile'));
-  args.push('-p', join(request.bundle, 'pidfile'), '--persist-dir', request.persistDir, '-r', handler.path);
+  args.push('-p', join(request.bundle, 'pidfile'), '--persist-dir', request.persistDir, '-r', request.runtimePath ?? handler.path);
   args.push('--runtime-arg', `--root=${handler.root}`, '--socket-dir-path', settings.attachSocketDir, '--syslog', '-u', request.id);
   if (settings.systemdCgroup) args.push('-s');
   if (settings.logSizeMax >= 0) args.push('--log-size-max', String(settings.logSizeMax));

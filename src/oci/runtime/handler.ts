@@ -5,6 +5,8 @@ export interface RuntimeHandler {
   readonly name: string;
   /** Absolute path of the OCI runtime. */
   readonly path: string;
+  /** Other binaries by the image's `os/architecture` [K19]. */
+  readonly platformPaths: ReadonlyMap<string, string>;
   /** Its state directory (`--root`). */
   readonly root: string;
   readonly type: 'oci' | 'vm' | 'pod';

@@ -4,8 +4,14 @@ import { type Child, type RunResult, launch, run } from '../../process/index.ts'
 import { step } from '../../steps/index.ts';
 import type { RuntimeHandler } from './handler.ts';
 
-/** A runtime command that has not ended by then is killed: CRI-O waits for ever [K60], which blocks the container (p06). */
-const COMMAND_TIMEOUT_MS = 4 * 60 * 1000;
+/**
+ * A runtime command that has not ended by then is killed: CRI-O waits for ever [K60], which blocks the container (p06). What starts or
+ * changes a process may have to wait for the node; what asks or ends has nothing to wait for.
+ */
+const LONG_COMMAND_MS = 4 * 60 * 1000;
+const SHORT_COMMAND_MS = 30 * 1000;
+/** To stop a paused container: there are other ways to thaw it. */
+const RESUME_TO_STOP_MS = 1000;
 
 /**
  * One OCI runtime binary with its root: the commands that change a container or tell what nothing else tells.
@@ -16,6 +22,8 @@ export class OciRuntime {
   /** runc's and crun's containers are processes of this kernel: signals and liveness need no runtime. */
   readonly signalsDirectly: boolean;
   readonly #prefix: readonly [string, ...string[]];
+  /** By container: a command at a time holds its lock, and `kill` goes beside it. */
+  readonly #underWay = new Map<string, Set<AbortController>>();
 
   constructor(handler: RuntimeHandler, systemdCgroup: boolean) {
     this.handler = handler;
@@ -25,18 +33,18 @@ export class OciRuntime {
 
   /** [K51] */
   async start(id: string): Promise<void> {
-    await this.#command(['start', id]);
+    await this.#command(id, ['start', id], { timeoutMs: LONG_COMMAND_MS });
   }
 
   /** [K52] A container that is not running any more is a `NotFound` failure. */
   async kill(id: string, signal: string, options: { readonly all?: boolean } = {}): Promise<void> {
-    await this.#command(['kill', ...(options.all === true ? ['-a'] : []), id, signal]);
+    await this.#command(id, ['kill', ...(options.all === true ? ['-a'] : []), id, signal]);
   }
 
   /** [K53, K62] Deleting what the runtime does not know is success. */
   async delete(id: string): Promise<void> {
     try {
-      await this.#command(['delete', '--force', id]);
+      await this.#command(id, ['delete', '--force', id]);
     } catch (error) {
       if (!(error instanceof Failure && error.kind === 'NotFound')) throw error;
     }
@@ -44,7 +52,7 @@ export class OciRuntime {
 
   /** [K54] `status` and `pid` as the runtime sees them. */
   async state(id: string): Promise<{ readonly status: string; readonly pid: number }> {
-    const { stdout } = await this.#command(['state', id]);
+    const { stdout } = await this.#command(id, ['state', id]);
     const parsed: unknown = JSON.parse(stdout.toString('utf8'));
     if (parsed === null || typeof parsed !== 'object') throw new Failure('Unknown', `${this.handler.path} state ${id}: no JSON object`);
     const { status, pid } = parsed as { status?: unknown; pid?: unknown };
@@ -53,30 +61,63 @@ export class OciRuntime {
 
   /** [K55] */
   async pause(id: string): Promise<void> {
-    await this.#command(['pause', id]);
+    await this.#command(id, ['pause', id]);
   }
 
-  async resume(id: string): Promise<void> {
-    await this.#command(['resume', id]);
+  async resume(id: string, options: { readonly toStop?: boolean } = {}): Promise<void> {
+    await this.#command(id, ['resume', id], options.toStop === true ? { timeoutMs: RESUME_TO_STOP_MS } : {});
   }
 
-  /** [K56] OCI `linux.resources` as JSON. */
-  async update(id: string, resources: string): Promise<void> {
-    await this.#command(['update', '--resources', '-', id], resources);
+  /** Kills the commands for that container that are under way: their callers get a failure. */
+  interrupt(id: string): void {
+    const reason = new Failure('Unavailable', `${this.handler.path} was killed: it hung while container ${id} was stopped`);
+    for (const command of this.#underWay.get(id) ?? []) command.abort(reason);
+  }
+
+  /** [K56] OCI `linux.resources` as JSON; `path` is the binary of the container's platform [K19]. */
+  async update(id: string, resources: string, path: string = this.handler.path): Promise<void> {
+    const argv: [string, ...string[]] = [path, '--root', this.handler.root, 'update', '--resources', '-', id];
+    await this.#run(id, argv, { timeoutMs: LONG_COMMAND_MS, stdin: resources });
   }
 
   /** Starts a process in a container; the runtime stays its parent, its exit code is the command's (128+n for signal n). */
-  exec(id: string, processFile: string, pidFile: string): Child {
-    const argv = [this.handler.path, '--root', this.handler.root, 'exec', '--process', processFile, '--pid-file', pidFile, id] as const;
+  exec(id: string, processFile: string, pidFile: string, path: string = this.handler.path): Child {
+    const argv = [path, '--root', this.handler.root, 'exec', '--process', processFile, '--pid-file', pidFile, id] as const;
     return launch([...argv], { env: runtimeEnvironment(this.handler), stdin: 'none' });
   }
 
-  async #command(args: readonly string[], stdin?: string): Promise<RunResult> {
-    const argv: [string, ...string[]] = [...this.#prefix, ...args];
-    const options = { env: runtimeEnvironment(this.handler), timeoutMs: COMMAND_TIMEOUT_MS, ...(stdin === undefined ? {} : { stdin }) };
-    const result = await step(`${basename(this.handler.path)} ${args[0] ?? ''}`, () => run(argv, options));
-    if (result.code === 0) return result;
-    throw commandFailure(argv, result);
+  /** The binary for containers of an image's platform [K19]. */
+  pathFor(os: string, architecture: string): string {
+    return this.handler.platformPaths.get(`${os}/${architecture}`) ?? this.handler.path;
+  }
+
+  /** As `pathFor`, from what a container's spec remembers: only a path that the configuration names is run. */
+  rememberedPath(path: string | undefined): string {
+    return [...this.handler.platformPaths.values()].find((known) => known === path) ?? this.handler.path;
+  }
+
+  async #command(id: string, args: readonly string[], options: { readonly timeoutMs?: number } = {}): Promise<RunResult> {
+    return await this.#run(id, [...this.#prefix, ...args], { timeoutMs: SHORT_COMMAND_MS, ...options });
+  }
+
+  async #run(
+    id: string,
+    argv: [string, ...string[]],
+    options: { readonly timeoutMs: number; readonly stdin?: string },
+  ): Promise<RunResult> {
+    const interrupt = new AbortController();
+    const underWay = this.#underWay.get(id) ?? new Set();
+    this.#underWay.set(id, underWay.add(interrupt));
+    try {
+      const settings = { env: runtimeEnvironment(this.handler), signal: interrupt.signal, ...options };
+      const verb = argv.slice(1).find((word, at) => !word.startsWith('-') && argv[at] !== '--root') ?? '';
+      const result = await step(`${basename(argv[0])} ${verb}`, () => run(argv, settings));
+      if (result.code === 0) return result;
+      throw commandFailure(argv, result);
+    } finally {
+      underWay.delete(interrupt);
+      if (underWay.size === 0) this.#underWay.delete(id);
+    }
   }
 }
 

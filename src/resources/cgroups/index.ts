@@ -9,3 +9,4 @@ export {
 } from './paths.ts';
 export { makeInfraCgroup, removeInfraCgroup } from './infra.ts';
 export { memoryUsage } from './usage.ts';
+export { thaw } from './freezer.ts';

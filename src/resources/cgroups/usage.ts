@@ -1,30 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-
-const ROOT = '/sys/fs/cgroup';
+import { cgroupOf, readText } from './locate.ts';
 
 /** Bytes of memory that a process' cgroup uses now; undefined where the kernel does not tell. */
-export function memoryUsage(pid: number, root: string = ROOT): bigint | undefined {
-  const entries = readText(`/proc/${pid}/cgroup`)?.trimEnd().split('\n') ?? [];
-  for (const entry of entries) {
-    // `4:memory:/pods/a` on version 1, `0::/pods/a` on version 2
-    const [, controllers = '', ...path] = entry.split(':');
-    const file =
-      controllers === ''
-        ? join(root, path.join(':'), 'memory.current')
-        : controllers.split(',').includes('memory')
-          ? join(root, 'memory', path.join(':'), 'memory.usage_in_bytes')
-          : undefined;
-    const text = file === undefined ? undefined : readText(file)?.trim();
-    if (text !== undefined && /^\d+$/.test(text)) return BigInt(text);
-  }
-  return undefined;
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined; // No such process, controller or file: nothing is known.
-  }
+export function memoryUsage(pid: number, root?: string): bigint | undefined {
+  const cgroup = cgroupOf(pid, 'memory', root);
+  if (cgroup === undefined) return undefined;
+  const text = readText(join(cgroup.path, cgroup.version === 1 ? 'memory.usage_in_bytes' : 'memory.current'))?.trim();
+  return text !== undefined && /^\d+$/.test(text) ? BigInt(text) : undefined;
 }
