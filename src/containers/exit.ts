@@ -46,7 +46,10 @@ async function take(ctx: ContainerContext, container: Container): Promise<void> 
     seccompKilled: false,
     error: record.remark,
   } as const;
-  await step('state.json', () => container.become(state));
+  // It has ended whether the disk has room for that or not: the next start finds out anew (p08).
+  await step('state.json', () => container.become(state)).catch((error) =>
+    ctx.log.error(`Failed to write down that container ${container.id} has ended: ${textOf(error)}`),
+  );
   container.unwatch();
   await cleanUpAfterExit(ctx, container);
   ctx.onEvent('stopped', container);

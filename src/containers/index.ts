@@ -14,6 +14,7 @@ export { foreignManager, readSavedSpec, restoreContainer, restoreInfraContainer 
 export { startContainer } from './start.ts';
 export { reopenLog } from './reopen-log.ts';
 export { updateResources } from './update.ts';
+export { pauseContainer, unpauseContainer } from './pause.ts';
 export { type ContainerState, startedAt } from './state.ts';
 export { stopContainer } from './stop.ts';
 export type { Creation, CreationContext, CreationSettings, PodForCreation } from './create/context.ts';

@@ -1,5 +1,5 @@
 import { Failure, wrap } from '../errors/index.ts';
-import type { LinuxContainerResources, OciResources } from '../oci/spec/index.ts';
+import type { LinuxContainerResources, OciResources, OciSpec } from '../oci/spec/index.ts';
 import { stringifyExactJson } from '../files/index.ts';
 import { memoryUsage } from '../resources/index.ts';
 import type { Container } from './container.ts';
@@ -12,7 +12,7 @@ import { runtimePath } from './platform.ts';
 export async function updateResources(
   container: Container,
   resources: LinuxContainerResources | undefined,
-  swapAccounting: boolean,
+  node: { readonly swapAccounting: boolean; readonly sharedCpuset: string },
 ): Promise<void> {
   using _ = await container.lock.acquire();
   const { status } = container.state;
@@ -26,13 +26,18 @@ export async function updateResources(
     throw wrap('memory validation failed', error);
   }
   const { runtime, spec } = container.facts;
-  const update = updateOf(resources, swapAccounting);
+  const update = updateOf(resources, node.swapAccounting, sharedCpus(spec, node.sharedCpuset));
   try {
     await runtime.update(container.id, stringifyExactJson(update), runtimePath(spec, runtime));
   } catch (error) {
     throw wrap(`updating resources for container "${container.id}" failed`, error);
   }
   remember(container, update);
+}
+
+/** Those that the container shares stay in any new set [D193]. Anybody can set the variable: only the node's own set counts. */
+function sharedCpus(spec: OciSpec, sharedCpuset: string): string {
+  return spec.process.env?.includes(`OPENSHIFT_SHARED_CPUS=${sharedCpuset}`) === true ? sharedCpuset : '';
 }
 
 /** [D194] */
@@ -45,14 +50,14 @@ function checkMemory(container: Container, limit: bigint): void {
 }
 
 /** [D195] Swap goes with the memory limit where the kernel counts it, so that a new limit does not fail against the old sum. */
-function updateOf(resources: LinuxContainerResources, swapAccounting: boolean): OciResources {
+function updateOf(resources: LinuxContainerResources, swapAccounting: boolean, shared: string): OciResources {
   const { cpuPeriod, cpuQuota, cpuShares, cpusetCpus, cpusetMems, memoryLimitInBytes: memory, unified } = resources;
   return {
     cpu: {
       ...(cpuShares === 0n ? {} : { shares: cpuShares }),
       ...(cpuPeriod === 0n ? {} : { period: cpuPeriod }),
       ...(cpuQuota === 0n ? {} : { quota: cpuQuota }),
-      ...(cpusetCpus === '' ? {} : { cpus: cpusetCpus }),
+      ...(cpusetCpus === '' ? {} : { cpus: shared === '' ? cpusetCpus : `${cpusetCpus},${shared}` }),
       ...(cpusetMems === '' ? {} : { mems: cpusetMems }),
     },
     ...(memory === 0n ? {} : { memory: { limit: memory, ...(swapAccounting ? { swap: memory } : {}) } }),

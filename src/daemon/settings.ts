@@ -42,6 +42,7 @@ export function podSettings(config: Config): PodSettings {
     dropInfraCtr: config.runtime.dropInfraCtr,
     defaultSysctls: parseSysctls(config.runtime.defaultSysctls),
     cgroupManager: cgroupManagerOf(config),
+    sharedCpuset: config.runtime.sharedCpuset,
   };
 }
 

@@ -25,6 +25,8 @@ export interface PodSettings {
   /** `default_sysctls`. */
   readonly defaultSysctls: StringMap;
   readonly cgroupManager: 'systemd' | 'cgroupfs';
+  /** CPUs that containers may share, as the kernel writes lists of them [D193]. */
+  readonly sharedCpuset: string;
 }
 
 export type PodEvent = 'started' | 'stopped' | 'deleted';

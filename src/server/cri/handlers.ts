@@ -58,7 +58,10 @@ export function criHandlers({ pods, containers, images, pulls, runtimeVersion, v
       ContainerStatus: containerStatus(containers),
       ListContainers: listContainers(containers),
       ExecSync: execSyncRpc(containers),
-      UpdateContainerResources: updateContainerResources(containers, pods.host.swapAccounting),
+      UpdateContainerResources: updateContainerResources(containers, {
+        swapAccounting: pods.host.swapAccounting,
+        sharedCpuset: pods.settings.sharedCpuset,
+      }),
       UpdatePodSandboxResources: updatePodSandboxResources(pods),
       ReopenContainerLog: reopenContainerLog(containers),
     },

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Config } from '../../config/index.ts';
-import type { Container, ContainerContext } from '../../containers/index.ts';
+import { type Container, type ContainerContext, pauseContainer, unpauseContainer } from '../../containers/index.ts';
+import { kindOf, textOf } from '../../errors/index.ts';
 import type { PodContext } from '../../pods/index.ts';
 import type { PullBoard } from './pulls.ts';
 import { describeRunning, describeTimeline } from './timeline.ts';
@@ -32,6 +33,9 @@ export function inspectApi(sources: InspectSources): {
         ? plain(response, 404, `nothing is known of what was done to pod ${timeline}`)
         : json(response, operations);
     }
+    const change = /^\/(pause|unpause)\/([^/]+)$/.exec(path);
+    if (change !== null)
+      return void freeze(response, node?.containers.registry.get(change[2] ?? ''), change[1] === 'pause', change[2] ?? '');
     const id = /^\/containers\/([^/]+)$/.exec(path)?.[1];
     if (id === undefined) return plain(response, 404, '404 page not found');
     const found = node === undefined ? undefined : describeContainer(node, id);
@@ -39,6 +43,17 @@ export function inspectApi(sources: InspectSources): {
     return json(response, found);
   };
   return { handle, attach: (pods, containers) => void (node = { pods, containers }) };
+}
+
+/** [C82, C83, K65] */
+async function freeze(response: ServerResponse, container: Container | undefined, pause: boolean, id: string): Promise<void> {
+  if (container === undefined) return plain(response, 404, `can't find the container with id ${id}`);
+  try {
+    await (pause ? pauseContainer(container) : unpauseContainer(container));
+    send(response, 200, 'text/html', '200 OK');
+  } catch (error) {
+    plain(response, kindOf(error) === 'FailedPrecondition' ? 409 : 500, textOf(error));
+  }
 }
 
 /** [C75, C76] */

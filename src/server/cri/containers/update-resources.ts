@@ -6,10 +6,10 @@ import type { Handler } from '../rpc.ts';
 /** Only `linux` is looked at [D190, D192]. */
 export function updateContainerResources(
   containers: ContainerContext,
-  swapAccounting: boolean,
+  node: { readonly swapAccounting: boolean; readonly sharedCpuset: string },
 ): Handler<UpdateContainerResourcesRequest, UpdateContainerResourcesResponse> {
   return async ({ containerId, linux }, rpc) => {
-    await orAborted(updateResources(containers.registry.find(containerId), linux, swapAccounting), rpc.signal);
+    await orAborted(updateResources(containers.registry.find(containerId), linux, node), rpc.signal);
     return {};
   };
 }
