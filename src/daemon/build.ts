@@ -69,8 +69,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
 
   const journal = new Journal(join(dirname(config.runtime.containerExitsDir), 'journal'));
   await journal.prepare();
-  const faults = env['CRIO_TEST_FAULTS'];
-  const tracer = new Tracer(log, faults === undefined ? undefined : faultsFrom(faults));
+  const tracer = tracerOf(env, log);
   const registry = new SandboxRegistry();
   const onContainerEvent: ContainerContext['onEvent'] = (event, container) => {
     if (event === 'stopped') infraEnded(registry, container, log);
@@ -124,6 +123,12 @@ function infraEnded(registry: SandboxRegistry, container: Container, log: Logger
   const sandbox = registry.get(container.id);
   if (sandbox === undefined || sandbox.stopped) return;
   void sandbox.markStopped().catch((error) => log.error(`Marking pod ${sandbox.id} as stopped failed: ${textOf(error)}`));
+}
+
+/** With the points that crash tests end it at, if it is started by one. */
+function tracerOf(env: NodeJS.ProcessEnv, log: Logger): Tracer {
+  const faults = env['CRIO_TEST_FAULTS'];
+  return new Tracer(log, faults === undefined ? undefined : faultsFrom(faults));
 }
 
 async function makeDirectories(config: Config): Promise<void> {
