@@ -127,10 +127,15 @@ export class Container {
       this.#init = processes.init;
       this.#monitor = processes.monitor;
     }
+    this.found(state);
+    await this.save();
+  }
+
+  /** The state in memory alone: `save` must follow. */
+  found(state: ContainerState): void {
     this.#state = state;
     this.#revision++;
     if (!isLive(state)) this.#exited.resolve();
-    await this.save();
   }
 
   /** Writes state.json [D174]. It is a record of a running process, lost with the boot anyway: no fsync. */

@@ -1,15 +1,15 @@
-import { readFile, rm, stat } from 'node:fs/promises';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Nanoseconds, nowNs } from '../clock/index.ts';
 import { codeOf, textOf } from '../errors/index.ts';
-import { exists } from '../files/index.ts';
 import { type WaitStatus, type WatchedProcess, isAlive, signalProcess } from '../linux/index.ts';
 import { step } from '../steps/index.ts';
 import { within } from '../sync/index.ts';
 import { type Container, subjectOf } from './container.ts';
 import type { ContainerContext } from './context.ts';
 import { initIsAlive } from './liveness.ts';
-import { isLive, startedAt } from './state.ts';
+import { type StoppedState, isLive, startedAt } from './state.ts';
 
 /** How long a monitor that lives may take to record the end of its container, whose output it writes first [D167]. */
 const RECORD_TIMEOUT_MS = 3720;
@@ -36,18 +36,38 @@ export async function takeExit(ctx: ContainerContext, container: Container): Pro
 
 async function take(ctx: ContainerContext, container: Container): Promise<void> {
   const record = await step('exit record', () => exitRecord(ctx, container));
-  const oomKilled = await exists(join(container.facts.runDirectory, 'oom'));
-  const state = {
+  container.found(stoppedState(container, record));
+  await afterwards(ctx, container);
+}
+
+/**
+ * As `takeExit`, for the start of the daemon: a container that ended while nobody looked is stopped at once; what remains to be done
+ * about it is the answer, for later. While its monitor still drains its output, all of it remains.
+ */
+export function takeExitAtStart(ctx: ContainerContext, container: Container): () => Promise<void> {
+  if (!monitorIsGone(container)) return () => takeExit(ctx, container);
+  container.found(stoppedState(container, readExitRecord(ctx, container) ?? unknownEnd(nowNs())));
+  return async () => {
+    using _ = await container.lock.acquire();
+    if (!container.removed) await afterwards(ctx, container);
+  };
+}
+
+function stoppedState(container: Container, record: ExitRecord): StoppedState {
+  return {
     status: 'stopped',
     startedAt: startedAt(container.state),
     finishedAt: record.finishedAt,
     exitCode: record.exitCode,
-    oomKilled,
+    oomKilled: existsSync(join(container.facts.runDirectory, 'oom')),
     seccompKilled: false,
     error: record.remark,
-  } as const;
+  };
+}
+
+async function afterwards(ctx: ContainerContext, container: Container): Promise<void> {
   // It has ended whether the disk has room for that or not: the next start finds out anew (p08).
-  await step('state.json', () => container.become(state)).catch((error) =>
+  await step('state.json', () => container.save()).catch((error) =>
     ctx.log.error(`Failed to write down that container ${container.id} has ended: ${textOf(error)}`),
   );
   container.unwatch();
@@ -58,28 +78,28 @@ async function take(ctx: ContainerContext, container: Container): Promise<void> 
 /** What the monitor recorded; where it cannot any more, what the kernel tells. */
 async function exitRecord(ctx: ContainerContext, container: Container): Promise<ExitRecord> {
   const { watched } = container;
-  const recorded = await readExitRecord(ctx, container);
+  const recorded = readExitRecord(ctx, container);
   if (recorded !== undefined) return recorded;
   if (!monitorIsGone(container)) {
     await within(RECORD_TIMEOUT_MS, container.exitReported.promise, watched?.monitor?.ended);
-    const late = await readExitRecord(ctx, container);
+    const late = readExitRecord(ctx, container);
     if (late !== undefined) return late;
     endHangingMonitor(ctx, container);
   }
   // What it wrote before its end is found now.
-  return (await readExitRecord(ctx, container)) ?? (await kernelRecord(watched?.init));
+  return readExitRecord(ctx, container) ?? (await kernelRecord(watched?.init));
 }
 
 /**
  * conmon's `exit` in the persistent directory, else its file in the exits directory, which may lie on another file system (one of
  * them may be full): decimal code; its ctime is the finish time [D169].
  */
-async function readExitRecord(ctx: ContainerContext, container: Container): Promise<ExitRecord | undefined> {
+function readExitRecord(ctx: ContainerContext, container: Container): ExitRecord | undefined {
   for (const path of [join(container.facts.directory, 'exit'), join(ctx.exitsDir, container.id)]) {
     try {
-      const [text, info] = await Promise.all([readFile(path, 'utf8'), stat(path, { bigint: true })]);
+      const text = readFileSync(path, 'utf8');
       // conmon renames it into place: anything else is not its work.
-      if (/^-?\d+$/.test(text)) return { exitCode: Number(text), finishedAt: info.ctimeNs, remark: '' };
+      if (/^-?\d+$/.test(text)) return { exitCode: Number(text), finishedAt: statSync(path, { bigint: true }).ctimeNs, remark: '' };
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error;
     }
@@ -91,11 +111,13 @@ async function readExitRecord(ctx: ContainerContext, container: Container): Prom
 async function kernelRecord(init: WatchedProcess | undefined): Promise<ExitRecord> {
   if (init !== undefined && init.hasEnded && init.status === undefined) await within(REAP_TIMEOUT_MS, init.reaped);
   const finishedAt = init?.endedAtMs === undefined ? nowNs() : BigInt(Math.round(init.endedAtMs)) * 1_000_000n;
-  if (init?.status === undefined) {
-    return { exitCode: 255, finishedAt, remark: 'the exit code is unknown: the monitor of the container (conmon) did not record it' };
-  }
+  if (init?.status === undefined) return unknownEnd(finishedAt);
   const remark = 'the monitor of the container (conmon) did not record its exit: the exit code is what the kernel tells';
   return { exitCode: exitCodeOf(init.status), finishedAt, remark };
+}
+
+function unknownEnd(finishedAt: Nanoseconds): ExitRecord {
+  return { exitCode: 255, finishedAt, remark: 'the exit code is unknown: the monitor of the container (conmon) did not record it' };
 }
 
 function exitCodeOf(status: WaitStatus): number {
@@ -119,7 +141,7 @@ function monitorIsGone({ init, monitor }: Container): boolean {
 
 async function cleanUpAfterExit(ctx: ContainerContext, container: Container): Promise<void> {
   const { id, runtime } = container.facts;
-  if (sharesHostPids(container)) {
+  if (sharesHostPids(container) && (await knownToRuntime(container))) {
     // Its children did not die with it, as they do with the init of a PID namespace [D171].
     await runtime
       .kill(id, '9', { all: true })
@@ -131,6 +153,11 @@ async function cleanUpAfterExit(ctx: ContainerContext, container: Container): Pr
     ctx.log.error(`Failed to unmount the root file system of container ${id}: ${textOf(error)}`);
   }
   await step('exit file', () => rm(join(ctx.exitsDir, id), { force: true }));
+}
+
+/** After a reboot it is not, and nothing of it runs. */
+async function knownToRuntime({ id, facts }: Container): Promise<boolean> {
+  return !facts.runtime.signalsDirectly || (await facts.runtime.view(id)) !== undefined;
 }
 
 function sharesHostPids(container: Container): boolean {

@@ -11,17 +11,22 @@ export interface Intent {
   /** The handler's name as the request gave it. */
   readonly runtimeHandler: string;
   readonly logPath: string;
+  /** Images that it mounts as volumes: each may have one user too many. */
+  readonly imageVolumes?: readonly HexId[];
   /** Kind-specific facts of a sandbox: see pods/recover.ts. */
   readonly sandbox?: unknown;
 }
 
 /**
  * What is being made, known on disk before it is made: `<id>.json` below the run directory, from before the first step
- * until the object stands in the registry. What a start finds here was cut off by a crash and is undone. On a tmpfs: after a
+ * until the object stands whole on disk. What a start finds here was cut off by a crash and is undone; what could not be
+ * undone when its creation failed stays here as debris, and is tried again (pods/debris.ts). On a tmpfs: after a
  * reboot there is nothing left to undo but records, and those are found by themselves.
  */
 export class Journal {
   readonly #directory: string;
+  /** Told of what could not be undone, before its creation is answered. */
+  onDebris: (intent: Intent, leftovers: readonly string[]) => Promise<void> = async () => {};
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -31,15 +36,22 @@ export class Journal {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
   }
 
-  /** Call `end` when the work is done or undone. */
-  async begin(intent: Intent): Promise<{ readonly end: () => Promise<void> }> {
-    const path = join(this.#directory, `${intent.id}.json`);
-    await step('write intent', () => writeFileAtomic(path, JSON.stringify(intent), { sync: false }));
-    return { end: () => step('end intent', () => rm(path, { force: true })) };
+  async begin(intent: Intent): Promise<JournalEntry> {
+    const entry = new JournalEntry(this, intent);
+    await step('write intent', () => this.write(intent));
+    return entry;
+  }
+
+  async write(intent: Intent): Promise<void> {
+    await writeFileAtomic(this.#path(intent.id), JSON.stringify(intent), { sync: false });
   }
 
   async forget(id: HexId): Promise<void> {
-    await rm(join(this.#directory, `${id}.json`), { force: true });
+    await rm(this.#path(id), { force: true });
+  }
+
+  #path(id: HexId): string {
+    return join(this.#directory, `${id}.json`);
   }
 
   /** What was begun and never ended, containers first: they stand in their pods. */
@@ -67,4 +79,31 @@ function parseIntent(text: string, id: HexId): Intent {
     // Written by somebody else, or by a file system that broke: see above.
   }
   return { kind: 'container', id, runtimeHandler: '', logPath: '' };
+}
+
+/** One creation under way. */
+export class JournalEntry {
+  readonly #journal: Journal;
+  #intent: Intent;
+  /** Two volumes are noted one after the other. */
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(journal: Journal, intent: Intent) {
+    this.#journal = journal;
+    this.#intent = intent;
+  }
+
+  /** Call it before an image is mounted as a volume. */
+  async willMount(image: HexId): Promise<void> {
+    this.#intent = { ...this.#intent, imageVolumes: [...(this.#intent.imageVolumes ?? []), image] };
+    const intent = this.#intent;
+    this.#writing = this.#writing.then(() => this.#journal.write(intent));
+    await this.#writing;
+  }
+
+  /** The work is done, or undone but for `leftovers`: those stay, and are taken away as soon as they can be. */
+  async end(leftovers: readonly string[] = []): Promise<void> {
+    if (leftovers.length === 0) await step('end intent', () => this.#journal.forget(this.#intent.id));
+    else await this.#journal.onDebris(this.#intent, leftovers);
+  }
 }

@@ -1,21 +1,33 @@
-import { readFile } from 'node:fs/promises';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Failure, textOf, wrap } from '../errors/index.ts';
+import { Failure } from '../errors/index.ts';
 import { type ContainerId, type HexId, isHexId } from '../ids/index.ts';
 import type { OciRuntime } from '../oci/runtime/index.ts';
 import { type ContainerMetadata, type OciSpec, decodeSpec } from '../oci/spec/index.ts';
 import { annotation, createdAnnotation, jsonAnnotation, stringMapAnnotation } from './annotations.ts';
 import { Container, type ContainerFacts, type PodOfContainer } from './container.ts';
 import type { ContainerContext } from './context.ts';
-import { takeExit } from './exit.ts';
+import { takeExitAtStart } from './exit.ts';
 import { initIsAlive } from './liveness.ts';
 import { mountsOfSpec } from './mounts.ts';
 import { isLive } from './state.ts';
-import { type SavedState, decodeStateFile } from './state-file.ts';
+import { savedState } from './saved-state.ts';
 
-/** A container's config.json as the persistent directory has it: what everything is restored from. */
-export async function readSavedSpec(directory: string): Promise<OciSpec> {
-  return decodeSpec(await readFile(join(directory, 'config.json'), 'utf8'));
+/**
+ * A container's config.json as the persistent directory has it: what everything is restored from. Where that cannot be read, the
+ * runtime's copy of the same bytes takes its place.
+ */
+export function readSavedSpec({ directory, runDirectory }: Omit<ContainerRecordPaths, 'id'>): OciSpec {
+  const [kept, copy] = [directory, runDirectory].map((path) => join(path, 'config.json')) as [string, string];
+  try {
+    return decodeSpec(readFileSync(kept, 'utf8'));
+  } catch (error) {
+    if (!existsSync(copy)) throw error;
+    const text = readFileSync(copy, 'utf8');
+    const spec = decodeSpec(text);
+    writeFileSync(kept, text, { mode: 0o644 });
+    return spec;
+  }
 }
 
 export interface ContainerRecordPaths {
@@ -30,9 +42,15 @@ export function foreignManager(spec: OciSpec): string | undefined {
   return manager === undefined || manager === 'cri-o' ? undefined : manager;
 }
 
+export interface RestoredContainer {
+  readonly container: Container;
+  /** What is still to be done about its end, if it ended while no daemon ran. */
+  readonly afterwards: (() => Promise<void>) | undefined;
+}
+
 /**
  * Rebuilds a container from its config.json and state.json [D185] and finds out what became of it meanwhile:
- * one whose init is gone gets its exit taken. Adds it to the registry.
+ * one whose init is gone is stopped. The registry is the caller's.
  */
 export async function restoreContainer(
   ctx: ContainerContext,
@@ -40,12 +58,8 @@ export async function restoreContainer(
   spec: OciSpec,
   pod: PodOfContainer,
   runtime: OciRuntime,
-): Promise<Container> {
-  const container = new Container(factsFromSpec(record, spec, pod, runtime), await readSavedState(record));
-  ctx.registry.add(container);
-  await refresh(ctx, container);
-  ctx.watch(container);
-  return container;
+): Promise<RestoredContainer> {
+  return await refreshed(ctx, new Container(factsFromSpec(record, spec, pod, runtime), await savedState(ctx, record, spec, runtime)));
 }
 
 /** A pod's pause container: its spec is the pod's, so what a container's own annotations would say comes from the pod. */
@@ -55,7 +69,7 @@ export async function restoreInfraContainer(
   spec: OciSpec,
   pod: PodOfContainer,
   runtime: OciRuntime,
-): Promise<Container> {
+): Promise<RestoredContainer> {
   const image = annotation(spec, 'ImageName') ?? '';
   const common = commonFacts(record, spec, pod, runtime);
   const facts = {
@@ -65,36 +79,17 @@ export async function restoreInfraContainer(
     image: { requested: image, id: record.id, someName: image, repoDigests: [] },
     mounts: [],
   };
-  const container = new Container(facts, await readSavedState(record));
-  ctx.registry.addInfra(container);
-  await refresh(ctx, container);
-  ctx.watch(container);
-  return container;
-}
-
-async function readSavedState(record: ContainerRecordPaths): Promise<SavedState> {
-  try {
-    return decodeStateFile(await readFile(join(record.directory, 'state.json'), 'utf8'), record.id);
-  } catch (error) {
-    if (error instanceof Failure) throw error;
-    throw wrap(`error reading container state from disk "${record.id}"`, error);
-  }
+  return await refreshed(ctx, new Container(facts, await savedState(ctx, record, spec, runtime)));
 }
 
 /** What happened while nobody looked: started (the daemon died before it could say so) or ended. */
-export async function refresh(ctx: ContainerContext, container: Container): Promise<void> {
-  if (!isLive(container.state)) return;
-  if (!initIsAlive(container)) {
-    await takeExit(ctx, container);
-    return;
-  }
-  const { status } = await container.facts.runtime.state(container.id).catch((error: unknown) => {
-    ctx.log.warn(`Asking the runtime for the state of container ${container.id} failed, taking the saved one: ${textOf(error)}`);
-    return container.state;
-  });
-  if (status === container.state.status) return;
-  const startedAt = 'startedAt' in container.state ? (container.state.startedAt ?? container.facts.createdAt) : container.facts.createdAt;
-  if (status === 'running' || status === 'paused') await container.become({ status, startedAt });
+async function refreshed(ctx: ContainerContext, container: Container): Promise<RestoredContainer> {
+  if (!isLive(container.state)) return { container, afterwards: undefined };
+  if (!initIsAlive(container)) return { container, afterwards: takeExitAtStart(ctx, container) };
+  if (container.state.status === 'created' && (await container.facts.runtime.view(container.id))?.started === true)
+    await container.become({ status: 'running', startedAt: container.facts.createdAt });
+  ctx.watch(container);
+  return { container, afterwards: undefined };
 }
 
 function factsFromSpec(record: ContainerRecordPaths, spec: OciSpec, pod: PodOfContainer, runtime: OciRuntime): ContainerFacts {

@@ -16,7 +16,7 @@ import { NAMESPACE_KINDS, NamespaceMaker, ProcessWatcher, Readiness } from '../l
 import type { Logger } from '../log/index.ts';
 import { NetworkService } from '../network/index.ts';
 import { readHostFacts } from '../oci/host/index.ts';
-import { type PodContext, SandboxRegistry, pinDirectory } from '../pods/index.ts';
+import { Debris, type PodContext, SandboxRegistry, pinDirectory } from '../pods/index.ts';
 import type { RuntimeHandler } from '../oci/runtime/index.ts';
 import { type SeccompProfile, type SeccompSettings, loadDefaultSeccomp, loadSeccompProfile } from '../security/index.ts';
 import { Tracer, faultsFrom } from '../steps/index.ts';
@@ -42,6 +42,7 @@ export interface Node {
   readonly network: NetworkService;
   readonly store: Store;
   readonly exits: ExitWatcher;
+  readonly debris: Debris;
   /** Ends workers and watches, the last made first; containers stay. */
   close(): Promise<void>;
 }
@@ -106,6 +107,8 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     creations: new Creations(),
     onEvent: () => {},
   };
+  const debris = new Debris(pods);
+  journal.onDebris = (intent, leftovers) => debris.afterFailedUndo(intent, leftovers);
   const close = async () => {
     await exits.stop();
     readiness.close();
@@ -113,9 +116,9 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     await network.stop();
     images.close();
     await unpacker.close();
-    await store.close();
+    await store.close({ sync: true });
   };
-  return { pods, containers, images, network, store, exits, close };
+  return { pods, containers, images, network, store, exits, debris, close };
 }
 
 /** A pause container that ends takes its pod with it [D111]. */

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { type Config, type LoadedConfig, type Message, loadConfig, serializeConfig, validateConfig } from '../config/index.ts';
 import type { Logger } from '../log/index.ts';
-import { restoreAll, undoHalfMade } from '../pods/index.ts';
+import { restoreAll, undoHalfMade, wipePods } from '../pods/index.ts';
 import { CriServer, Listener, PullBoard, criHandlers, inspectApi } from '../server/index.ts';
 import { RUNTIME_VERSION } from '../version/index.ts';
 import { type Node, buildNode } from './build.ts';
@@ -50,31 +50,68 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
     log,
   );
   await listener.refuseIfInUse();
-  const state = new StateFiles(config.crio);
+  const state = new StateFiles({ ...config.crio, log });
   const node = await buildNode(config, env, log);
   try {
     node.exits.start();
     await node.network.start();
-    await undoHalfMade(node.pods);
-    const restored = await restoreAll(node.pods);
-    await node.exits.scan();
-    await node.store.collectGarbage();
-    log.info(
-      `Restored ${restored.sandboxes} pods and ${restored.containers} containers${restored.broken.length === 0 ? '' : `, ${restored.broken.length} records could not be read`}`,
-    );
-    await state.begin();
-    inspect.attach(node.pods, node.containers);
+    const behind = await takeUp(config, node, state, log);
+    inspect.attach(node.pods, node.debris);
     const server = criServer(config, node, pulls, log);
     await listener.listen();
     serve = (socket) => server.serve(socket);
     for (const socket of waiting) serve(socket);
     log.info(`Serving CRI on ${config.api.listen}`);
     notifyReady(env, log);
-    return { stop: () => stop(listener, server, node, state, log) };
+    const background = new Background(behind);
+    return { stop: () => stop({ listener, server, node, state, background, log }) };
   } catch (error) {
     await listener.close();
     await node.close();
     throw error;
+  }
+}
+
+/** What is done beside requests; the signal lets it end early. */
+type Behind = (signal: AbortSignal) => Promise<void>;
+
+/**
+ * Goes on from what is on disk: what a crash cut off is undone, pods and containers are restored. Only what requests depend on
+ * happens now; clean-up after what ended meanwhile and the removal of pods of an earlier boot are the answer (p31).
+ */
+async function takeUp({ crio }: Config, node: Node, state: StateFiles, log: Logger): Promise<readonly Behind[]> {
+  const { finish } = await undoHalfMade(node.pods, node.debris);
+  const restored = await restoreAll(node.pods, (id) => node.debris.has(id));
+  await finish();
+  await node.exits.scan();
+  await node.store.collectGarbage();
+  const { sandboxes, containers, broken } = restored;
+  const unread = broken.length === 0 ? '' : `, ${broken.length} records could not be read`;
+  log.info(`Restored ${sandboxes} pods and ${containers} containers${unread}`);
+  if (await state.shutdownWasUnclean()) log.info('The last run of crio did not end in order');
+  const wipe = crio.internalWipe ? await state.wipeDecision() : { pods: false, images: false };
+  const behind = [restored.cleanUp, ...(wipe.pods ? [wipePods(node.pods, wipe.images ? restored.images : new Set())] : [])];
+  await state.begin();
+  return behind;
+}
+
+/** Work beside requests, one piece after the other. */
+class Background {
+  readonly #stopping = new AbortController();
+  readonly #done: Promise<void>;
+
+  constructor(work: readonly Behind[]) {
+    this.#done = this.#run(work);
+  }
+
+  async #run(work: readonly Behind[]): Promise<void> {
+    for (const piece of work) await piece(this.#stopping.signal);
+  }
+
+  /** Begins nothing more; settles when what is under way has ended. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#done;
   }
 }
 
@@ -108,26 +145,42 @@ function plain(value: unknown): Record<string, unknown> {
  * Containers go on: only what this process holds is given back. Calls and creations get STOP_GRACE_MS; a creation that needs
  * longer is cut off as by a crash: the journal knows it, and the next start undoes it.
  */
-async function stop(listener: Listener, server: CriServer, node: Node, state: StateFiles, log: Logger): Promise<void> {
+async function stop(o: {
+  readonly listener: Listener;
+  readonly server: CriServer;
+  readonly node: Node;
+  readonly state: StateFiles;
+  readonly background: Background;
+  readonly log: Logger;
+}): Promise<void> {
+  const { listener, server, node, log } = o;
   const deadline = Date.now() + STOP_GRACE_MS;
   const closed = listener.close();
+  const behind = Promise.all([o.background.stop(), node.debris.stop()]);
   await server.stop(STOP_GRACE_MS);
   await closed;
-  const cutOff = await creationsAfter(node, Math.max(0, deadline - Date.now()));
-  if (cutOff.length > 0) log.warn(`Stopping in the middle of making ${cutOff.join(', ')}: the next start undoes it`);
-  else await node.close();
-  await state.end();
+  const cutOff = await workAfter(node, behind, Math.max(0, deadline - Date.now()));
+  if (cutOff.length > 0) {
+    log.warn(`Stopping in the middle of ${cutOff.join(', ')}: the next start goes on`);
+    await node.store.syncFileSystem();
+  } else {
+    await node.close();
+  }
+  await o.state.end();
   log.info('Stopped, containers go on');
 }
 
-/** Names of what is still being made after so long. */
-async function creationsAfter({ pods }: Node, graceMs: number): Promise<string[]> {
+/** What is still being done after so long. */
+async function workAfter({ pods }: Node, behind: Promise<unknown>, graceMs: number): Promise<string[]> {
   const all = [pods.creations, pods.containerCreation.creations];
+  let cleaning = true;
+  const cleaned = behind.then(() => (cleaning = false));
   const { promise: late, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, graceMs);
-  await Promise.race([Promise.all(all.map((creations) => creations.drained())), late]);
+  await Promise.race([Promise.all([...all.map((creations) => creations.drained()), cleaned]), late]);
   clearTimeout(timer);
-  return all.flatMap((creations) => creations.names());
+  const made = all.flatMap((creations) => creations.names()).map((name) => `making ${name}`);
+  return cleaning ? [...made, 'cleaning up'] : made;
 }
 
 function report(loaded: LoadedConfig, messages: readonly Message[], log: Logger): void {

@@ -183,6 +183,22 @@ export class NetworkService {
     }
   }
 
+  /** The addresses that pods were given, as the cache has them: nothing is asked. */
+  async knownIps(pods: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>> {
+    const wanted = new Set(pods);
+    const ips = new Map<string, string[]>();
+    for (const { containerId, result } of wanted.size === 0 ? [] : await this.#cache.list()) {
+      if (wanted.has(containerId) && result !== undefined) ips.set(containerId, [...(ips.get(containerId) ?? []), ...addressesOf(result)]);
+    }
+    return ips;
+  }
+
+  /** Where a pod's network namespace was pinned, if the cache knows the pod. */
+  async namespaceOf(pod: string): Promise<string | undefined> {
+    const netns = (await this.#cache.list(pod))[0]?.netns;
+    return netns === '' ? undefined : netns;
+  }
+
   /**
    * Takes down what pods left that are no more: attachments, what plugins keep (CNI GC), host ports. Waits for the
    * first readiness when the network is not ready [H55]. Never fails: what it cannot do it logs.

@@ -1,53 +1,90 @@
+import { existsSync } from 'node:fs';
 import { posix } from 'node:path';
 import {
-  type Container,
+  type RestoredContainer,
   annotation,
-  createdAnnotation,
   foreignManager,
-  infraName,
-  jsonAnnotation,
   readSavedSpec,
   restoreContainer,
   restoreInfraContainer,
-  stringMapAnnotation,
 } from '../containers/index.ts';
 import { Failure, textOf } from '../errors/index.ts';
-import { exists } from '../files/index.ts';
-import type { SandboxId } from '../ids/index.ts';
-import { NAMESPACE_KINDS, type NamespaceKind, isNamespaceFile } from '../linux/index.ts';
-import type { CniResult, PortMapping } from '../network/index.ts';
-import type { OciSpec, PodSandboxMetadata } from '../oci/spec/index.ts';
+import { isNamespaceFile } from '../linux/index.ts';
+import type { OciSpec } from '../oci/spec/index.ts';
 import type { ContainerRecord } from '../storage/index.ts';
+import { eachOf } from '../sync/index.ts';
 import type { PodContext } from './context.ts';
+import { damagedContainerSpec, damagedSandboxSpec } from './damaged.ts';
 import { Sandbox, type SandboxFacts } from './sandbox.ts';
+import { cniResultOf, factsFromSpec } from './saved-facts.ts';
 
-export interface RestoreReport {
+/** Clean-up beside requests: each piece takes locks of the store. */
+const BEHIND_AT_ONCE = 2;
+
+export interface Restored {
   readonly sandboxes: number;
   readonly containers: number;
   /** Records that could not be read: kept as they are and named in the log. */
   readonly broken: readonly string[];
+  /** Ids of the images of all our records, read or not. */
+  readonly images: ReadonlySet<string>;
+  /** What remains to be done about what ended while no daemon ran; it may wait until requests are served (p31). Never fails. */
+  readonly cleanUp: (signal: AbortSignal) => Promise<void>;
 }
 
 /**
  * Brings back every pod and container of the store [D178–D187]: pods first, from config.json alone, then their containers.
- * Running containers are not touched. Unlike CRI-O a record that cannot be read is reported and kept, never deleted.
+ * Running containers are not touched. Only small files are read, and at once: nobody is served yet, and a thread's answer
+ * would take longer. No runtime and no plugin runs, so a node full of dead pods answers soon (p31). Unlike CRI-O a record
+ * that cannot be read is never deleted: it is listed, as far as the storage's own record tells what it was, so that it can be removed.
  */
-export async function restoreAll(ctx: PodContext): Promise<RestoreReport> {
+export async function restoreAll(ctx: PodContext, isDebris: (id: string) => boolean): Promise<Restored> {
   const broken: string[] = [];
-  const records = await ctx.store.containers();
-  const attempt = async (record: ContainerRecord, what: string, work: () => Promise<unknown>) => {
-    try {
-      if (!(await isRemnant(ctx, record))) await work();
-    } catch (error) {
-      broken.push(record.id);
-      ctx.log.error(`Could not restore ${what} ${record.id}, leaving its record alone: ${textOf(error)}`);
+  const later: (() => Promise<void>)[] = [];
+  const records = (await ctx.store.containers()).filter(({ id }) => !isDebris(id));
+  const ours = records.flatMap((record) => {
+    const kind = kindOfRecord(record);
+    return kind === undefined ? [] : [{ record, kind }];
+  });
+  const restoreKind = async <T>(kind: 'sandbox' | 'container', restore: (record: ContainerRecord) => Promise<T>): Promise<T[]> => {
+    const found: T[] = [];
+    for (const { record } of ours.filter((one) => one.kind === kind)) {
+      try {
+        if (!(await isRemnant(ctx, record))) found.push(await restore(record));
+      } catch (error) {
+        broken.push(record.id);
+        ctx.log.error(`Could not restore ${kind} ${record.id}, leaving its record alone: ${textOf(error)}`);
+      }
     }
+    return found;
   };
-  const ours = records.map((record) => ({ record, kind: kindOfRecord(record) }));
-  for (const { record, kind } of ours) if (kind === 'sandbox') await attempt(record, 'sandbox', () => restoreSandbox(ctx, record));
-  for (const { record, kind } of ours) if (kind === 'container') await attempt(record, 'container', () => restoreInSandbox(ctx, record));
-  await restoreNetworks(ctx);
-  return { sandboxes: ctx.registry.list().length, containers: ctx.containers.registry.list().length, broken };
+  const pods = await restoreKind('sandbox', (record) => restoreSandbox(ctx, record));
+  const lost = pods.filter((pod) => pod.lost).length;
+  if (lost > 0) ctx.log.warn(`${lost} pods lost their namespaces or infra containers while crio was away: they count as stopped`);
+  for (const { sandbox, infra } of pods) {
+    ctx.registry.add(sandbox);
+    if (infra?.afterwards !== undefined) later.push(infra.afterwards);
+  }
+  const containers = await restoreKind('container', (record) => restoreInSandbox(ctx, record));
+  for (const { sandbox, restored } of containers) {
+    if (restored === undefined) continue;
+    ctx.containers.registry.add(restored.container);
+    sandbox?.containers.add(restored.container);
+    if (restored.afterwards !== undefined) later.push(restored.afterwards);
+  }
+  const checkNetworks = await restoreNetworks(ctx);
+  return {
+    sandboxes: ctx.registry.list().length,
+    containers: ctx.containers.registry.list().length,
+    broken,
+    images: new Set(ours.flatMap(({ record }) => record.image ?? [])),
+    cleanUp: async (signal) => {
+      const work = [...later, ...checkNetworks].map((run) => async () => {
+        await run().catch((error: unknown) => ctx.log.error(`Cleaning up after the start failed: ${textOf(error)}`));
+      });
+      await eachOf(work, BEHIND_AT_ONCE, (run) => run(), signal);
+    },
+  };
 }
 
 /**
@@ -55,7 +92,7 @@ export async function restoreAll(ctx: PodContext): Promise<RestoreReport> {
  * file and go before it, so nothing can run here: the removal is finished.
  */
 async function isRemnant(ctx: PodContext, record: ContainerRecord): Promise<boolean> {
-  if (await exists(posix.join(ctx.store.containerDirectory(record.id), 'config.json'))) return false;
+  if (existsSync(posix.join(ctx.store.containerDirectory(record.id), 'config.json'))) return false;
   ctx.log.warn(`Record ${record.id} (${record.names.join(', ')}) has no config.json: finishing its removal`);
   await ctx.store.deleteContainer(record.id);
   return true;
@@ -72,23 +109,57 @@ function kindOfRecord(record: ContainerRecord): 'sandbox' | 'container' | undefi
   }
 }
 
-async function restoreSandbox(ctx: PodContext, record: ContainerRecord): Promise<void> {
+interface RestoredSandbox {
+  readonly sandbox: Sandbox;
+  readonly infra: RestoredContainer | undefined;
+  /** Whether what held its namespaces ended while no daemon ran. */
+  readonly lost: boolean;
+}
+
+async function restoreSandbox(ctx: PodContext, record: ContainerRecord): Promise<RestoredSandbox> {
   const paths = pathsOf(ctx, record);
-  const spec = await readSavedSpec(paths.directory);
-  const facts = factsFromSpec(ctx, record, spec, paths);
+  const readable = specOrError(paths);
+  if (!('error' in readable)) ctx.runtimes.get(annotation(readable, 'RuntimeHandler') ?? ''); // One that is not configured is nobody's damage.
+  try {
+    if ('error' in readable) throw readable.error;
+    return await sandboxOf(ctx, record, readable, factsFromSpec(ctx, record, readable, paths));
+  } catch (error) {
+    ctx.log.error(`Could not restore sandbox ${record.id}, it is listed as stopped with what its record tells: ${textOf(error)}`);
+    const spec = await damagedSandboxSpec(ctx, record);
+    const restored = await sandboxOf(ctx, record, spec, factsFromSpec(ctx, record, spec, paths));
+    restored.sandbox.stopped = true;
+    return restored;
+  }
+}
+
+async function sandboxOf(ctx: PodContext, record: ContainerRecord, spec: OciSpec, facts: SandboxFacts): Promise<RestoredSandbox> {
   const sandbox = new Sandbox(facts, { ips: [], cniResult: cniResultOf(spec) });
+  let infra: RestoredContainer | undefined;
+  // Whether there is a pause process is the pod's own matter, whatever is configured today [D181].
   if (annotation(spec, 'Spoofed') !== 'true' && spec.annotations['spoofed.crio.io'] !== 'true') {
-    sandbox.infra = await restoreInfraContainer(ctx.containers, { ...paths, id: record.id }, spec, sandbox, facts.runtime);
+    infra = await restoreInfraContainer(ctx.containers, { ...pathsOf(ctx, record), id: record.id }, spec, sandbox, facts.runtime);
+    sandbox.infra = infra.container;
+    ctx.containers.registry.addInfra(infra.container);
   }
-  sandbox.stopped = await exists(posix.join(sandbox.stateDirectory, 'stopped'));
-  sandbox.networkStopped = await exists(posix.join(sandbox.stateDirectory, 'network-stopped'));
-  if (!sandbox.stopped && (sandbox.infra?.state.status === 'stopped' || !pinsAreLive(facts))) {
-    ctx.log.warn(
-      `Pod ${facts.name} lost its ${sandbox.infra === undefined ? 'namespaces' : 'infra container'} while crio was away: it counts as stopped`,
+  sandbox.stopped = existsSync(posix.join(sandbox.stateDirectory, 'stopped'));
+  sandbox.networkStopped = existsSync(posix.join(sandbox.stateDirectory, 'network-stopped'));
+  const lost = !sandbox.stopped && (sandbox.infra?.state.status === 'stopped' || !pinsAreLive(facts));
+  if (lost) {
+    ctx.log.debug(
+      `Pod ${facts.name} lost its ${infra === undefined ? 'namespaces' : 'infra container'} while crio was away: it counts as stopped`,
     );
-    await sandbox.markStopped();
+    if (existsSync(sandbox.stateDirectory)) await sandbox.markStopped();
+    else sandbox.stopped = true;
   }
-  ctx.registry.add(sandbox);
+  return { sandbox, infra, lost };
+}
+
+function specOrError(paths: Parameters<typeof readSavedSpec>[0]): OciSpec | { readonly error: unknown } {
+  try {
+    return readSavedSpec(paths);
+  } catch (error) {
+    return { error };
+  }
 }
 
 /** Only the paths that the spec names: those are what containers would join. */
@@ -96,131 +167,60 @@ function pinsAreLive(facts: SandboxFacts): boolean {
   return facts.spec.linux.namespaces.every(({ path }) => path === undefined || isNamespaceFile(path));
 }
 
-async function restoreInSandbox(ctx: PodContext, record: ContainerRecord): Promise<void> {
-  const paths = pathsOf(ctx, record);
-  const spec = await readSavedSpec(paths.directory);
-  const manager = foreignManager(spec);
+async function restoreInSandbox(
+  ctx: PodContext,
+  record: ContainerRecord,
+): Promise<{ readonly sandbox: Sandbox | undefined; readonly restored: RestoredContainer | undefined }> {
+  const paths = { ...pathsOf(ctx, record), id: record.id };
+  const readable = specOrError(paths);
+  const manager = 'error' in readable ? undefined : foreignManager(readable);
   if (manager !== undefined) {
     ctx.log.info(`Container ${record.id} is managed by ${manager}, leaving it alone`);
-    return;
+    return { sandbox: undefined, restored: undefined };
   }
-  const sandboxId = annotation(spec, 'SandboxID') ?? '';
-  const sandbox = ctx.registry.get(sandboxId);
-  if (sandbox === undefined) throw new Failure('NotFound', `could not get sandbox with id ${sandboxId}, skipping`);
-  const container: Container = await restoreContainer(ctx.containers, { ...paths, id: record.id }, spec, sandbox, sandbox.facts.runtime);
-  sandbox.containers.add(container);
+  try {
+    if ('error' in readable) throw readable.error;
+    const sandbox = podOf(ctx, annotation(readable, 'SandboxID') ?? '');
+    return { sandbox, restored: await restoreContainer(ctx.containers, paths, readable, sandbox, sandbox.runtime) };
+  } catch (error) {
+    ctx.log.error(`Could not restore container ${record.id}, it is listed with what its record tells: ${textOf(error)}`);
+    const { spec, podId } = damagedContainerSpec(record);
+    const sandbox = podOf(ctx, podId);
+    return { sandbox, restored: await restoreContainer(ctx.containers, paths, spec, sandbox, sandbox.runtime) };
+  }
 }
 
-/** Leftovers of pods that are no more are collected, then each pod gets its addresses back [D187]. */
-async function restoreNetworks(ctx: PodContext): Promise<void> {
+/** Pods back: leftovers of pods that are no more are collected, each pod gets its addresses [D187]. Answers what is to be checked later. */
+async function restoreNetworks(ctx: PodContext): Promise<(() => Promise<void>)[]> {
   const connected = ctx.registry.list().filter((sandbox) => !sandbox.facts.hostNetwork && !sandbox.networkStopped);
-  await ctx.network.collectGarbage(connected.map((sandbox) => sandbox.network));
-  await Promise.all(
-    connected.map(async (sandbox) => {
-      try {
-        sandbox.ips = await ctx.network.ipsOf(sandbox.network);
-        sandbox.touch();
-      } catch (error) {
-        ctx.log.warn(`Could not restore the addresses of pod ${sandbox.facts.name}: ${textOf(error)}`);
-      }
-    }),
-  );
+  // It takes its lock now, before any request is served: no pod of later is garbage to it.
+  void ctx.network.collectGarbage(connected.map((sandbox) => sandbox.network));
+  const live = connected.filter((sandbox) => !sandbox.stopped);
+  const known = await ctx.network.knownIps(live.map((sandbox) => sandbox.id));
+  return live.map((sandbox) => {
+    sandbox.ips = known.get(sandbox.id) ?? [];
+    return () => checkNetwork(ctx, sandbox);
+  });
+}
+
+/** The plugins confirm what they made. A pod whose plugins do not keeps the addresses it was given. */
+async function checkNetwork(ctx: PodContext, sandbox: Sandbox): Promise<void> {
+  try {
+    const ips = await ctx.network.ipsOf(sandbox.network);
+    if (ips.join() === sandbox.ips.join() || sandbox.stopped) return;
+    sandbox.ips = ips;
+    sandbox.touch();
+  } catch (error) {
+    if (!sandbox.stopped) ctx.log.warn(`Could not restore sandbox IP for ${sandbox.id}: ${textOf(error)}`);
+  }
+}
+
+function podOf(ctx: PodContext, id: string): Sandbox {
+  const sandbox = ctx.registry.get(id);
+  if (sandbox === undefined) throw new Failure('NotFound', `could not get sandbox with id ${id}, skipping`);
+  return sandbox;
 }
 
 function pathsOf(ctx: PodContext, record: ContainerRecord): { directory: string; runDirectory: string } {
   return { directory: ctx.store.containerDirectory(record.id), runDirectory: ctx.store.containerRunDirectory(record.id) };
-}
-
-function factsFromSpec(
-  ctx: PodContext,
-  record: ContainerRecord,
-  spec: OciSpec,
-  paths: { readonly directory: string; readonly runDirectory: string },
-): SandboxFacts {
-  const name = annotation(spec, 'Name') ?? '';
-  if (name === '') throw new Failure('Unknown', 'sandbox name annotation cannot be empty');
-  const metadata = metadataFromSpec(spec);
-  const namespaceOptions = namespaceOptionsFromSpec(spec);
-  const runtimeHandler = annotation(spec, 'RuntimeHandler') ?? '';
-  return {
-    id: record.id as string as SandboxId,
-    name,
-    infraName: annotation(spec, 'ContainerName') ?? infraName(metadata),
-    metadata,
-    labels: stringMapAnnotation(spec, 'Labels'),
-    annotations: stringMapAnnotation(spec, 'Annotations'),
-    createdAt: createdAnnotation(spec),
-    hostname: annotation(spec, 'HostName') ?? '',
-    namespaceOptions,
-    pins: pinsFromSpec(spec),
-    hostNetwork: annotation(spec, 'HostNetwork') === 'true',
-    privileged: annotation(spec, 'PrivilegedRuntime') === 'true',
-    cgroupParent: annotation(spec, 'CgroupParent') ?? '',
-    cgroupsPath: spec.linux.cgroupsPath ?? '',
-    portMappings: portMappingsFromSpec(spec),
-    logDirectory: posix.dirname(annotation(spec, 'LogPath') ?? '/'),
-    resolvPath: annotation(spec, 'ResolvPath') ?? '',
-    hostnamePath: annotation(spec, 'HostnamePath') ?? '',
-    shmPath: annotation(spec, 'ShmPath') ?? '',
-    runtimeHandler,
-    runtime: ctx.runtimes.get(runtimeHandler),
-    spec,
-    ...paths,
-  };
-}
-
-function metadataFromSpec(spec: OciSpec): PodSandboxMetadata {
-  const json = (jsonAnnotation(spec, 'Metadata') ?? {}) as Record<string, unknown>;
-  const text = (key: string) => {
-    const value = json[key];
-    if (typeof value !== 'string' || value === '') throw new Failure('Unknown', `sandbox metadata ${key} cannot be empty`);
-    return value;
-  };
-  return {
-    name: text('name'),
-    namespace: text('namespace'),
-    uid: text('uid'),
-    attempt: typeof json['attempt'] === 'number' ? json['attempt'] : 0,
-  };
-}
-
-function namespaceOptionsFromSpec(spec: OciSpec): SandboxFacts['namespaceOptions'] {
-  const json = (jsonAnnotation(spec, 'NamespaceOptions') ?? {}) as Record<string, unknown>;
-  const number = (key: string) => (typeof json[key] === 'number' ? json[key] : 0);
-  return {
-    network: number('network'),
-    pid: number('pid'),
-    ipc: number('ipc'),
-    targetId: typeof json['target_id'] === 'string' ? json['target_id'] : '',
-  };
-}
-
-const KIND_OF: Readonly<Record<string, NamespaceKind>> = { network: 'net', ipc: 'ipc', uts: 'uts' };
-
-function pinsFromSpec(spec: OciSpec): SandboxFacts['pins'] {
-  const pins: Partial<Record<NamespaceKind, string>> = {};
-  for (const { type, path } of spec.linux.namespaces) {
-    const kind = KIND_OF[type];
-    if (kind !== undefined && path !== undefined) pins[kind] = path;
-  }
-  // The host's namespaces are pinned too, but a spec need not name them; all pins of a pod carry one uuid.
-  const uts = /^(.*)\/utsns\/([^/]+)$/.exec(pins.uts ?? '');
-  if (uts !== null) for (const kind of NAMESPACE_KINDS) pins[kind] ??= `${uts[1]}/${kind}ns/${uts[2]}`;
-  return pins;
-}
-
-function portMappingsFromSpec(spec: OciSpec): PortMapping[] {
-  const json = jsonAnnotation(spec, 'PortMappings');
-  if (!Array.isArray(json)) return [];
-  return json.map((entry: Record<string, unknown>) => ({
-    hostPort: Number(entry['HostPort'] ?? 0),
-    containerPort: Number(entry['ContainerPort'] ?? 0),
-    protocol: entry['Protocol'] === 'UDP' || entry['Protocol'] === 'SCTP' ? entry['Protocol'] : 'TCP',
-    hostIp: typeof entry['HostIP'] === 'string' ? entry['HostIP'] : '',
-  }));
-}
-
-function cniResultOf(spec: OciSpec): CniResult | undefined {
-  const text = annotation(spec, 'CNIResult');
-  return text === undefined || text === '' ? undefined : (JSON.parse(text) as CniResult);
 }

@@ -25,6 +25,7 @@ export async function runSandbox(
   signal?: AbortSignal,
 ): Promise<SandboxId> {
   const { config, name } = requestedMetadata(request.config);
+  await ctx.registry.named(name)?.leaving;
   const existing = ctx.registry.named(name);
   if (existing !== undefined) return existing.id;
   return await ctx.creations.join(name, (progress) => create(ctx, config, request.runtimeHandler, progress), signal);
@@ -45,10 +46,10 @@ async function make(ctx: PodContext, plan: SandboxPlan, progress: Progress): Pro
   if (!plan.hostNetwork) await step('network ready', () => ctx.network.whenReady());
   progress.enter('sandbox network ready');
   const undo = new UndoStack(ctx.log);
-  const { end } = await ctx.journal.begin(intentOf(ctx, plan));
+  const journal = await ctx.journal.begin(intentOf(ctx, plan));
   try {
     const { sandbox, checked } = await build(ctx, plan, undo, progress);
-    await end(); // Before anybody can find it: what a retry was told of must not be undone.
+    await journal.end(); // Before anybody can find it: what a retry was told of must not be undone.
     undo.release();
     ctx.registry.add(sandbox);
     if (sandbox.infra?.state.status === 'stopped') await sandbox.markStopped(); // It ended before the pod could be told.
@@ -58,8 +59,7 @@ async function make(ctx: PodContext, plan: SandboxPlan, progress: Progress): Pro
     return plan.id;
   } catch (error) {
     ctx.log.warn(`Pod ${plan.metadata.namespace}/${plan.metadata.name} failed at stage "${progress.stage}", undoing: ${textOf(error)}`);
-    // What could not be undone stays in the journal: the next start tries again.
-    if ((await undo.run()).length === 0) await end();
+    await journal.end(await undo.run());
     throw error;
   }
 }

@@ -66,6 +66,8 @@ export class Sandbox implements PodForCreation {
   stopped = false;
   networkStopped = false;
   removed = false;
+  /** Settles with the end of a removal that nobody asked for: until then the name is not free, and the pod nobody's any more. */
+  leaving: Promise<void> | undefined;
   #revision = 0;
 
   constructor(facts: SandboxFacts, network: { readonly ips: readonly string[]; readonly cniResult: CniResult | undefined }) {

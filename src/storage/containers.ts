@@ -79,6 +79,17 @@ export function deleteContainer(records: Records, driver: OverlayDriver, id: Hex
   return { result: container.layer };
 }
 
+/** Gives the container and its layer names that nobody asks for, so that theirs are free; for one that cannot be removed yet. */
+export function freeNames({ containers, layers }: Records, id: HexId): Change<void> {
+  const container = containers.get(id);
+  if (container === undefined) return { result: undefined };
+  const name = `k8s_DEBRIS_${id}`;
+  containers.replace({ ...container, names: [name] });
+  const layer = layers.get(container.layer);
+  if (layer !== undefined) layers.replace({ ...layer, names: [`${name}-layer`] });
+  return { result: undefined };
+}
+
 function containerLayer(id: HexId, parent: HexId | undefined, created: string, wanted: NewContainer): LayerRecord {
   return {
     id,

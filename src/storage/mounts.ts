@@ -26,6 +26,19 @@ export function unmountLayer(records: Records, driver: OverlayDriver, layer: Hex
   records.mounts.delete(layer);
 }
 
+/** Takes users of a mount away until there are `users`, but at most `most`: a crash forgot them. */
+export function trimUsers(
+  records: Records,
+  driver: OverlayDriver,
+  layer: HexId,
+  o: { readonly users: number; readonly most: number },
+): void {
+  for (let taken = 0; taken < o.most; taken++) {
+    if ((records.mounts.get(layer)?.count ?? 0) <= o.users) return;
+    unmountLayer(records, driver, layer, false);
+  }
+}
+
 /** Mounts of others below directories that are about to be removed (a pod's shm, say) are detached, the deepest first. */
 export async function unmountBelow(directories: readonly string[]): Promise<void> {
   const mounts = await readMounts();

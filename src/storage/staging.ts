@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { textOf } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import { runOk } from '../process/index.ts';
+import { type Outstanding, Retries } from '../sync/index.ts';
 import { recoverAround, recoverBeside, TempDirectory } from './locks/temp-directory.ts';
 
 const REMOVE_TIMEOUT_MS = 30 * 60_000;
@@ -19,6 +20,7 @@ export class Staging {
   #driver: TempDirectory | undefined;
   #records: TempDirectory | undefined;
   readonly #removals = new Set<Promise<void>>();
+  readonly #stuck = new Retries();
 
   constructor(o: { driverHome: string; graphRoot: string; log: Logger }) {
     this.#parents = {
@@ -54,17 +56,19 @@ export class Staging {
 
   /** Deletes in the background. `large`: by a helper process, because the tree may have 100,000 files. */
   remove(path: string, large = false): Promise<void> {
-    const work: Promise<unknown> = large
-      ? runOk(['rm', '-rf', '--one-file-system', '--', path], { timeoutMs: REMOVE_TIMEOUT_MS })
-      : rm(path, { recursive: true, force: true });
-    return this.background(`remove ${path}`, work);
+    return this.background(`remove ${path}`, async () => {
+      if (large) await runOk(['rm', '-rf', '--one-file-system', '--', path], { timeoutMs: REMOVE_TIMEOUT_MS });
+      else await rm(path, { recursive: true, force: true });
+    });
   }
 
-  /** Waits for `work` at `close`; its failure is only logged. */
-  background(what: string, work: Promise<unknown>): Promise<void> {
-    const done = work
-      .then(() => {})
-      .catch((error: unknown) => this.#log.warn(`Storage could not ${what}: ${textOf(error)}`))
+  /** Waits for `work` at `close`. Where it fails it is tried again later, and listed as debris until it succeeds (p02). */
+  background(what: string, work: () => Promise<void>): Promise<void> {
+    const done = work()
+      .catch((error: unknown) => {
+        this.#log.warn(`Storage could not ${what}, trying again later: ${textOf(error)}`);
+        this.#stuck.add(what, { what, error, work });
+      })
       .finally(() => this.#removals.delete(done));
     this.#removals.add(done);
     return done;
@@ -75,8 +79,14 @@ export class Staging {
     await Promise.all(this.#removals);
   }
 
+  /** What could not be removed so far. */
+  debris(): Outstanding[] {
+    return this.#stuck.list();
+  }
+
   async close(): Promise<void> {
     await this.settled();
+    await this.#stuck.stop();
     await this.#driver?.close();
     await this.#records?.close();
   }

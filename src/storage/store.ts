@@ -4,8 +4,17 @@ import { Failure, codeOf, wrap } from '../errors/index.ts';
 import { type Digest, type HexId, isHexId, newHexId } from '../ids/index.ts';
 import { BlockingCalls } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
-import { UndoStack } from '../sync/index.ts';
-import { containerDirectory, createContainer, deleteContainer, idInUse, idMapOf, mountOptionsOf, unknownContainer } from './containers.ts';
+import { type Outstanding, UndoStack } from '../sync/index.ts';
+import {
+  containerDirectory,
+  createContainer,
+  deleteContainer,
+  freeNames,
+  idInUse,
+  idMapOf,
+  mountOptionsOf,
+  unknownContainer,
+} from './containers.ts';
 import { OverlayDriver } from './driver/overlay.ts';
 import { collectGarbage } from './garbage.ts';
 import { ImageIndex } from './image-index.ts';
@@ -22,7 +31,7 @@ import {
   writeBigData,
 } from './images.ts';
 import { Ledger, type Records } from './ledger.ts';
-import { mountLayer, unmountBelow, unmountLayer } from './mounts.ts';
+import { mountLayer, trimUsers, unmountBelow, unmountLayer } from './mounts.ts';
 import { bigDataFileName, layerId } from './names.ts';
 import { Reserve } from './reserve.ts';
 import { stageLayer } from './staged-layer.ts';
@@ -107,20 +116,26 @@ export class Store {
     }
   }
 
-  /** Waits for changes and removals under way. Mounts stay, the driver home's too. */
-  async close(): Promise<void> {
+  /** Waits for changes and removals under way. Mounts stay, the driver home's too. `sync`: everything is on disk then [J51]. */
+  async close(options: { readonly sync?: boolean } = {}): Promise<void> {
     await this.#ledger.close();
     await this.#staging.close();
+    if (options.sync === true) await this.syncFileSystem();
     await this.#calls.close();
   }
 
-  /** Removes what a crash left; for the start of the daemon [J44]. */
+  /** Finds what a crash left, for the start of the daemon [J44]; it leaves the disk in the background, see `settled`. */
   async collectGarbage(): Promise<void> {
     const graves = await this.#ledger.change('remove', (records) => collectGarbage(records, this.#places));
-    await this.#removeAll(graves);
+    void this.#removeAll(graves);
   }
 
-  /** Makes all contents durable (syncfs), off the main thread: before layers are committed, and at a clean shutdown [J51]. */
+  /** What should have left the disk and could not so far; it is tried again. */
+  debris(): Outstanding[] {
+    return this.#staging.debris();
+  }
+
+  /** Makes all contents durable (syncfs), off the main thread: before layers are committed. */
   syncFileSystem(): Promise<void> {
     return this.#calls.syncFileSystem(this.graphRoot);
   }
@@ -188,6 +203,15 @@ export class Store {
     await this.#ledger.change('remove', (records) => {
       const layer = records.images.get(id)?.layer;
       if (layer !== undefined) unmountLayer(records, this.#driver, layer, force);
+      return { result: undefined };
+    });
+  }
+
+  /** After a crash: the mount of an image loses up to `most` users, but keeps `users`, those that are known. */
+  async trimImageUsers(id: HexId, o: { readonly users: number; readonly most: number }): Promise<void> {
+    await this.#ledger.change('remove', (records) => {
+      const layer = records.images.get(id)?.layer;
+      if (layer !== undefined) trimUsers(records, this.#driver, layer, o);
       return { result: undefined };
     });
   }
@@ -289,6 +313,11 @@ export class Store {
     });
   }
 
+  /** The container's names can be given to another at once, although it is still there (p02). */
+  async freeContainerNames(id: HexId): Promise<void> {
+    await this.#ledger.change('make', (records) => freeNames(records, id));
+  }
+
   /** An unknown container or layer counts as unmounted [J20]. */
   async unmountContainer(id: HexId, force = false): Promise<void> {
     await this.#ledger.change('remove', (records) => {
@@ -306,8 +335,10 @@ export class Store {
     const layer = await this.#ledger.change('remove', (records) => deleteContainer(records, this.#driver, id));
     if (layer === undefined) return;
     for (const directory of directories) void this.#staging.remove(directory);
-    const removal = this.#driver.remove(layer).then(() => this.#reserve.refill());
-    void this.#staging.background(`remove layer ${layer}`, removal);
+    void this.#staging.background(`remove layer ${layer}`, async () => {
+      await this.#driver.remove(layer);
+      await this.#reserve.refill();
+    });
   }
 
   /** `G/overlay-containers/<id>/userdata`: survives reboots. */

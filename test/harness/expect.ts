@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type ServiceError, status } from '@grpc/grpc-js';
 
 /** Expects that a call is refused with this gRPC code and exactly this text (or one that matches). */
@@ -17,4 +18,13 @@ export function only<T>(list: readonly T[]): T {
   const [first] = list;
   assert.ok(first !== undefined);
   return first;
+}
+
+/** Until `look` answers true; for what no event tells. Fails after half a minute, with what `look` was about. */
+export async function eventually(what: string, look: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 600; tries++) {
+    if (await look()) return;
+    await delay(50);
+  }
+  assert.fail(`not within 30 s: ${what}`);
 }

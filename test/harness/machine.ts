@@ -33,7 +33,7 @@ export class Machine {
 
   async start(): Promise<void> {
     for (const name of BOUND) mkdirSync(join(this.dir, name.replaceAll('/', '_')), { recursive: true });
-    for (const name of ['etc', 'etc.work', 'lib', 'lib.work', 'log']) mkdirSync(join(this.dir, name));
+    for (const name of ['etc', 'etc.work', 'lib', 'lib.work', 'log']) mkdirSync(join(this.dir, name), { recursive: true });
     const namespaces = [
       '--mount',
       '--net',
@@ -116,8 +116,13 @@ export class Machine {
     return result;
   }
 
-  /** Ends every process inside, and removes what the machine had on disk and in the host's cgroups. */
-  async end(): Promise<void> {
+  /** A power cut, and the machine boots again: disks are as they were, /run is empty, processes, mounts, networks and cgroups are gone. */
+  async reboot(): Promise<void> {
+    await this.#halt();
+    await this.start();
+  }
+
+  async #halt(): Promise<void> {
     const first = this.#first;
     if (first !== undefined && first.exitCode === null && first.signalCode === null) {
       const gone = once(first, 'exit');
@@ -125,6 +130,11 @@ export class Machine {
       await gone;
     }
     await removeCgroups(this.cgroup);
+  }
+
+  /** Ends every process inside, and removes what the machine had on disk and in the host's cgroups. */
+  async end(): Promise<void> {
+    await this.#halt();
     removeEmptyCgroup('/crio'); // The parent of containers of pods that named none.
     rmSync(this.dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { type IncomingMessage, get } from 'node:http';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { after, afterEach, before } from 'node:test';
@@ -142,6 +143,25 @@ export class TestNode {
     this.#client = undefined;
     this.#daemon = undefined;
     return daemon.exitCode;
+  }
+
+  /** A power cut; the machine boots again, without daemon and registry. */
+  async reboot(): Promise<void> {
+    this.#client?.close();
+    this.#client = undefined;
+    this.#daemon = undefined;
+    await this.#registry?.stop();
+    this.#registry = undefined;
+    await this.machine.reboot();
+  }
+
+  /** The JSON that the inspect API answers. */
+  async inspect(path: string): Promise<unknown> {
+    const [response] = (await once(get({ socketPath: this.path(this.socket), path }), 'response')) as [IncomingMessage];
+    assert.equal(response.statusCode, 200, path);
+    const chunks: Buffer[] = [];
+    for await (const chunk of response) chunks.push(chunk as Buffer);
+    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
   }
 
   async restart(): Promise<void> {

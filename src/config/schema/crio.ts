@@ -66,6 +66,7 @@ export const crioTable = table(
     internal_wipe: bool(true, 'After a reboot or an upgrade the daemon itself removes what is left of earlier pods.', {
       flag: 'internal-wipe',
       env: 'CONTAINER_INTERNAL_WIPE',
+      honoured: true,
       deprecated: 'The daemon will always do it.',
     }),
     internal_repair: bool(true, 'After an unclean end the storage is checked at start and repaired.', {

@@ -10,6 +10,7 @@ import { UndoStack } from '../../sync/index.ts';
 import { Container } from '../container.ts';
 import type { Progress } from '../creations.ts';
 import { takeExit } from '../exit.ts';
+import type { JournalEntry } from '../journal.ts';
 import { initIsAlive } from '../liveness.ts';
 import { removeMonitorFiles } from '../remove.ts';
 import { mountsOfSpec } from '../mounts.ts';
@@ -58,19 +59,21 @@ interface Plan {
 async function make(ctx: CreationContext, pod: PodForCreation, creation: Creation, plan: Plan, progress: Progress): Promise<Container> {
   const { id, config, privileged } = plan;
   const undo = new UndoStack(ctx.log);
-  let journal: Awaited<ReturnType<CreationContext['containers']['journal']['begin']>> | undefined;
+  let journal: JournalEntry | undefined;
   try {
     progress.enter('container storage creation');
     const logPath = logPathOf(pod, config, id);
-    journal = await ctx.containers.journal.begin({ kind: 'container', id, runtimeHandler: pod.runtimeHandler, logPath });
+    const entry = (journal = await ctx.containers.journal.begin({ kind: 'container', id, runtimeHandler: pod.runtimeHandler, logPath }));
     const storage = await step('storage', () => prepareStorage(ctx, pod, creation, plan, undo));
     progress.enter('container spec configuration');
-    const { spec, warnings } = await step('root file system and spec', () => planSpec(ctx, pod, config, storage, logPath, undo));
+    const { spec, warnings } = await step('root file system and spec', () =>
+      planSpec(ctx, pod, config, storage, logPath, { undo, journal: entry }),
+    );
     for (const warning of warnings) ctx.log.warn(`Container ${storage.name}: ${warning}`);
     await step('config.json', () => Promise.all([saveSpec(spec, storage), mkdir(dirname(logPath), { recursive: true, mode: 0o700 })]));
     progress.enter('container runtime creation');
     const container = await createProcess(ctx, pod, config, storage, spec, logPath, privileged, undo);
-    await journal.end(); // Before anybody can find it: what a retry was told of must not be undone.
+    await entry.end(); // Before anybody can find it: what a retry was told of must not be undone.
     undo.release();
     ctx.containers.registry.add(container);
     ctx.containers.watch(container);
@@ -82,7 +85,7 @@ async function make(ctx: CreationContext, pod: PodForCreation, creation: Creatio
     return container;
   } catch (error) {
     ctx.log.warn(`Container ${creation.metadata.name} of pod ${pod.name} failed at stage "${progress.stage}", undoing: ${textOf(error)}`);
-    if ((await undo.run()).length === 0) await journal?.end(); // Else the next start tries again what could not be undone.
+    await journal?.end(await undo.run());
     throw error;
   }
 }

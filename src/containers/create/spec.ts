@@ -15,10 +15,17 @@ import { containerCgroupsPath } from '../../resources/index.ts';
 import { resolveSeccomp } from '../../security/index.ts';
 import { Failure, wrap } from '../../errors/index.ts';
 import { type UndoStack, allEnded } from '../../sync/index.ts';
+import type { JournalEntry } from '../journal.ts';
 import { initIsAlive } from '../liveness.ts';
 import type { CreationContext, PodForCreation } from './context.ts';
 import type { Storage } from './image.ts';
 import { prepareRootfs } from './rootfs.ts';
+
+/** What has been made is on both: one for a failure, one for a crash. */
+export interface Work {
+  readonly undo: UndoStack;
+  readonly journal: JournalEntry;
+}
 
 /** Looks at everything that the spec depends on, then generates it: planning is pure, looking is here. */
 export async function planSpec(
@@ -27,13 +34,13 @@ export async function planSpec(
   config: ContainerConfig,
   storage: Storage,
   logPath: string,
-  undo: UndoStack,
+  work: Work,
 ): Promise<{ spec: OciSpec; warnings: readonly string[] }> {
   const image = imageFacts(storage);
   const { handler } = pod.runtime;
   const security = config.linux?.securityContext;
   const [mounts, devices, seccomp] = await allEnded([
-    resolve(ctx, pod, config, storage, undo),
+    resolve(ctx, pod, config, storage, work),
     resolveDevices({
       additional: ctx.settings.additionalDevices,
       annotation: annotationValue(pod.specFacts.annotations, 'devices.crio.io'),
@@ -53,7 +60,7 @@ export async function planSpec(
       ctx.seccomp(handler),
     ),
   ]);
-  const rootfs = await prepareRootfs(ctx, pod, config, image, storage, mounts, undo);
+  const rootfs = await prepareRootfs(ctx, pod, config, image, storage, mounts, work.undo);
   const { spec, warnings } = buildContainerSpec({
     id: storage.id,
     name: storage.name,
@@ -122,7 +129,7 @@ function targetPidNamespace(ctx: CreationContext, config: ContainerConfig): stri
   return `/proc/${target.init?.pid}/ns/pid`;
 }
 
-async function resolve(ctx: CreationContext, pod: PodForCreation, config: ContainerConfig, storage: Storage, undo: UndoStack) {
+async function resolve(ctx: CreationContext, pod: PodForCreation, config: ContainerConfig, storage: Storage, work: Work) {
   return await resolveMounts({
     mounts: config.mounts,
     prefix: ctx.settings.bindMountPrefix,
@@ -130,17 +137,18 @@ async function resolve(ctx: CreationContext, pod: PodForCreation, config: Contai
     storageRoot: ctx.store.graphRoot,
     runtime: pod.runtime.handler.features,
     makeMissing: true,
-    resolveImage: async (mount) => await resolveImageMount(ctx, mount, storage, undo),
-    undo,
+    resolveImage: async (mount) => await resolveImageMount(ctx, mount, storage, work),
+    undo: work.undo,
   });
 }
 
 /** An image as a volume [F89–F93]: mounted read-only in the store, shown through an overlay without an upper directory. */
-async function resolveImageMount(ctx: CreationContext, mount: Mount, storage: Storage, undo: UndoStack) {
+async function resolveImageMount(ctx: CreationContext, mount: Mount, storage: Storage, { undo, journal }: Work) {
   const reference = mount.image?.image ?? '';
   try {
     const image = await ctx.images.find(reference);
     if (image === undefined) throw new Failure('NotFound', `image "${reference}" does not exist locally`);
+    await journal.willMount(image.id);
     const mountPoint = await ctx.store.mountImage(image.id);
     undo.push(`unmount image ${image.id}`, () => ctx.store.unmountImage(image.id));
     await mkdir(ctx.settings.imageVolumesDir, { recursive: true, mode: 0o700 });

@@ -1,8 +1,11 @@
-import { basename } from 'node:path';
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { Failure } from '../../errors/index.ts';
 import { type Child, type RunResult, launch, run } from '../../process/index.ts';
 import { step } from '../../steps/index.ts';
+import { processStat } from '../../linux/index.ts';
 import type { RuntimeHandler } from './handler.ts';
+import { type RuntimeView, readOwnState } from './own-state.ts';
 
 /**
  * A runtime command that has not ended by then is killed: CRI-O waits for ever [K60], which blocks the container (p06). What starts or
@@ -43,6 +46,7 @@ export class OciRuntime {
 
   /** [K53, K62] Deleting what the runtime does not know is success. */
   async delete(id: string): Promise<void> {
+    if (this.signalsDirectly && !existsSync(join(this.handler.root, id))) return; // After a reboot, say: nothing to ask a program for.
     try {
       await this.#command(id, ['delete', '--force', id]);
     } catch (error) {
@@ -57,6 +61,18 @@ export class OciRuntime {
     if (parsed === null || typeof parsed !== 'object') throw new Failure('Unknown', `${this.handler.path} state ${id}: no JSON object`);
     const { status, pid } = parsed as { status?: unknown; pid?: unknown };
     return { status: typeof status === 'string' ? status : '', pid: typeof pid === 'number' ? pid : 0 };
+  }
+
+  /** What the runtime knows of a container, without executing runc or crun for it; undefined for one that it does not know. */
+  async view(id: string): Promise<RuntimeView | undefined> {
+    if (this.signalsDirectly) return readOwnState(this.handler.path, this.handler.root, id);
+    try {
+      const { status, pid } = await this.state(id);
+      return { started: status !== 'created', pid, startTime: processStat(pid)?.startTime ?? '' };
+    } catch (error) {
+      if (error instanceof Failure && error.kind === 'NotFound') return undefined;
+      throw error;
+    }
   }
 
   /** [K55] */

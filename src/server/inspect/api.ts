@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Config } from '../../config/index.ts';
-import { type Container, type ContainerContext, pauseContainer, unpauseContainer } from '../../containers/index.ts';
+import { type Container, pauseContainer, unpauseContainer } from '../../containers/index.ts';
 import { kindOf, textOf } from '../../errors/index.ts';
-import type { PodContext } from '../../pods/index.ts';
+import type { Debris, PodContext } from '../../pods/index.ts';
 import type { PullBoard } from './pulls.ts';
 import { describeRunning, describeTimeline } from './timeline.ts';
 
@@ -16,9 +16,9 @@ export interface InspectSources {
 /** The inspect API: HTTP/1 on the CRI socket [C73–C78]. */
 export function inspectApi(sources: InspectSources): {
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
-  readonly attach: (pods: PodContext, containers: ContainerContext) => void;
+  readonly attach: (pods: PodContext, debris: Debris) => void;
 } {
-  let node: { readonly pods: PodContext; readonly containers: ContainerContext } | undefined;
+  let node: { readonly pods: PodContext; readonly debris: Debris } | undefined;
   const handle = (request: IncomingMessage, response: ServerResponse) => {
     if (request.method !== 'GET') return plain(response, 405, '');
     const path = (request.url ?? '/').replace(/[?#].*$/s, ''); // Not `new URL`: it throws at what a client may send, `//`.
@@ -26,6 +26,7 @@ export function inspectApi(sources: InspectSources): {
     if (path === '/config') return send(response, 200, 'application/toml', sources.serialize());
     if (path === '/v1/pulls') return sources.pulls.listen(response);
     if (path === '/v1/operations' && node !== undefined) return json(response, describeRunning(node.pods.tracer));
+    if (path === '/v1/debris' && node !== undefined) return json(response, describeDebris(node.debris));
     const timeline = /^\/v1\/timeline\/([0-9a-f]+)$/.exec(path)?.[1];
     if (timeline !== undefined && node !== undefined) {
       const operations = describeTimeline(node.pods.tracer, timeline);
@@ -35,14 +36,14 @@ export function inspectApi(sources: InspectSources): {
     }
     const change = /^\/(pause|unpause)\/([^/]+)$/.exec(path);
     if (change !== null)
-      return void freeze(response, node?.containers.registry.get(change[2] ?? ''), change[1] === 'pause', change[2] ?? '');
+      return void freeze(response, node?.pods.containers.registry.get(change[2] ?? ''), change[1] === 'pause', change[2] ?? '');
     const id = /^\/containers\/([^/]+)$/.exec(path)?.[1];
     if (id === undefined) return plain(response, 404, '404 page not found');
-    const found = node === undefined ? undefined : describeContainer(node, id);
+    const found = node === undefined ? undefined : describeContainer(node.pods, id);
     if (found === undefined) return plain(response, 404, `can't find the container with id ${id}`);
     return json(response, found);
   };
-  return { handle, attach: (pods, containers) => void (node = { pods, containers }) };
+  return { handle, attach: (pods, debris) => void (node = { pods, debris }) };
 }
 
 /** [C82, C83, K65] */
@@ -68,10 +69,15 @@ function info(config: Config) {
   };
 }
 
+/** What could not be removed so far and is tried again (p02). */
+function describeDebris(debris: Debris) {
+  return debris.list().map(({ what, since, tries, error }) => ({ what, since: new Date(since).toISOString(), tries, error }));
+}
+
 /** [C78] A pod's id addresses its infra container. */
-function describeContainer(node: { readonly pods: PodContext; readonly containers: ContainerContext }, id: string) {
-  const container: Container | undefined = node.containers.registry.monitored(id);
-  const sandbox = node.pods.registry.get(container?.facts.pod.id ?? id);
+function describeContainer(pods: PodContext, id: string) {
+  const container: Container | undefined = pods.containers.registry.monitored(id);
+  const sandbox = pods.registry.get(container?.facts.pod.id ?? id);
   const facts = container?.facts ?? (sandbox === undefined ? undefined : { ...sandbox.facts, image: undefined, pod: sandbox, logPath: '' });
   if (facts === undefined || sandbox === undefined) return undefined;
   return {

@@ -33,6 +33,11 @@ export class LayerSet {
     (where === 'durable' ? this.#durable : this.#volatile).records.set(record);
   }
 
+  /** Replaces a record in the file that it is in. */
+  replace(record: LayerRecord): void {
+    this.add(record, this.#durable.records.get(record.id) === undefined ? 'volatile' : 'durable');
+  }
+
   delete(id: HexId): void {
     this.#durable.records.delete(id);
     this.#volatile.records.delete(id);
