@@ -109,6 +109,7 @@ export function imageSettings(config: Config, env: NodeJS.ProcessEnv): ImageSett
     pauseImage: image.pauseImage,
     pinnedImages: image.pinnedImages,
     globalAuthFile: image.globalAuthFile,
+    pauseImageAuthFile: image.pauseImageAuthFile,
     namespacedAuthDir: image.namespacedAuthDir,
     signaturePolicy: image.signaturePolicy,
     signaturePolicyDir: image.signaturePolicyDir,

@@ -6,6 +6,7 @@ import type { Image, OciImageConfig } from './image.ts';
 import { parseImageConfig, parseImageUser } from './image-config.ts';
 import { parseManifest } from './manifest.ts';
 import { isPinned, shownNames } from './names.ts';
+import { configOfSchema1 } from './schema1.ts';
 import type { ImageStore } from './store.ts';
 
 /** What an image's documents and layers say; does not change while its manifest stays [I69]. */
@@ -83,7 +84,7 @@ export class Catalogue {
   async #config(record: ImageRecord): Promise<{ config: OciImageConfig; raw: string }> {
     const own = `sha256:${record.id}`;
     const key = record.bigDataNames.includes(own) ? own : record.bigDataNames.find((name) => name.startsWith('sha256:'));
-    const bytes = key === undefined ? Buffer.from('{}') : await this.#store.imageBigData(record.id, key);
+    const bytes = key === undefined ? await this.#madeConfig(record) : await this.#store.imageBigData(record.id, key);
     try {
       return { config: parseImageConfig(bytes), raw: bytes.toString('utf8') };
     } catch (error) {
@@ -91,6 +92,13 @@ export class Catalogue {
       this.#log.warn(`Image ${record.id} has a config that cannot be read: ${textOf(error)}`);
       return { config: parseImageConfig(Buffer.from('{}')), raw: '{}' };
     }
+  }
+
+  /** Images of docker schema 1 that another tool pulled have no config of their own. */
+  async #madeConfig(record: ImageRecord): Promise<Buffer> {
+    if (!record.bigDataNames.includes('manifest')) return Buffer.from('{}');
+    const manifest = parseManifest(await this.#store.imageBigData(record.id, 'manifest'), '');
+    return manifest.kind === 'schema1' ? configOfSchema1(manifest, []) : Buffer.from('{}');
   }
 
   async #annotations(record: ImageRecord): Promise<ReadonlyMap<string, string>> {

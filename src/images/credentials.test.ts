@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { textOf } from '../errors/index.ts';
-import { createLogger, silentLogger } from '../log/index.ts';
-import { type Credentials, Secret, fingerprint, fromFiles, fromRequest } from './credentials.ts';
+import { silentLogger } from '../log/index.ts';
+import { AUTH_FILES_HELPER, findCredentials } from './credential-sources.ts';
+import { type Credentials, Secret, fingerprint, fromRequest } from './credentials.ts';
 import type { RegistryAuth } from './image.ts';
 import { takeOneTimeAuth } from './namespaced-auth.ts';
 import { normaliseReference } from './reference.ts';
@@ -34,6 +35,22 @@ function file(name: string, contents: unknown, format: AuthFileSource['format'] 
   const path = join(dir, name);
   writeFileSync(path, typeof contents === 'string' ? contents : JSON.stringify(contents));
   return { path, format };
+}
+
+/** Puts a helper on a PATH of its own; answers the environment with it. */
+function program(name: string, script: string): Record<string, string> {
+  const bin = mkdtempSync(join(dir, 'bin-'));
+  writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  return { PATH: `${bin}:/usr/bin:/bin` };
+}
+
+async function lookUp(
+  image: string,
+  files: readonly AuthFileSource[],
+  helpers: readonly string[] = [AUTH_FILES_HELPER],
+  env: Record<string, string> = { PATH: '/usr/bin:/bin' },
+): Promise<Credentials | undefined> {
+  return await findCredentials(normaliseReference(image), { files, helpers, env }, silentLogger);
 }
 
 describe('credentials of a request', () => {
@@ -88,7 +105,7 @@ describe('credentials of a request', () => {
 });
 
 describe('credential files', () => {
-  const look = async (image: string, ...files: AuthFileSource[]) => shown(await fromFiles(normaliseReference(image), files, silentLogger));
+  const look = async (image: string, ...files: AuthFileSource[]) => shown(await lookUp(image, files));
 
   it('[I25] are searched by the repository, each shorter path, the registry, then its URLs', async () => {
     const entry = (text: string) => ({ auth: base64(text) });
@@ -127,12 +144,58 @@ describe('credential files', () => {
     });
   });
 
-  it('do not run credential helpers, and say so', async () => {
-    let log = '';
-    const logger = createLogger({ level: 'warning', filter: undefined, write: (line) => (log += line) });
-    const files = [file('helper.json', { credHelpers: { 'x.io': 'ecr-login' } })];
-    assert.equal(await fromFiles(normaliseReference('x.io/a'), files, logger), undefined);
-    assert.match(log, /Credential helper ecr-login for x\.io/);
+  it('[I24] are asked in the place that credential-helpers gives them', async () => {
+    const helper = program('docker-credential-first', 'echo \'{"ServerURL":"x.io","Username":"helped","Secret":"s"}\'');
+    const files = [file('second.json', { auths: { 'x.io': { auth: base64('filed:1') } } })];
+    assert.equal(shown(await lookUp('x.io/a', files, ['first', AUTH_FILES_HELPER], helper)), 'helped/s');
+    assert.equal(shown(await lookUp('x.io/a', files, [AUTH_FILES_HELPER, 'first'], helper)), 'filed/1');
+  });
+});
+
+describe('a credential helper', () => {
+  const withHelper = (script: string) => {
+    const env = program('docker-credential-test', script);
+    return lookUp('x.io/a', [file('helper.json', { credHelpers: { 'x.io': 'test' } })], [AUTH_FILES_HELPER], env);
+  };
+
+  it('[I25] is asked for the registry, on its input, and answers user and secret', async () => {
+    const script = 'read -r registry; echo "{\\"Username\\":\\"$1@$registry\\",\\"Secret\\":\\"s\\"}"';
+    assert.equal(shown(await withHelper(script)), 'get@x.io/s');
+  });
+
+  it('[I25] may answer an identity token', async () => {
+    const found = await withHelper('echo \'{"Username":"<token>","Secret":"t"}\'');
+    assert.equal(found?.identityToken?.reveal(), 't');
+    assert.equal(found?.username, '');
+  });
+
+  it('[I25] that knows nothing of a registry is no error; any other end is one, and shows no secret', async () => {
+    assert.equal(await withHelper('echo "credentials not found in native keychain"; exit 1'), undefined);
+    await assert.rejects(
+      withHelper('echo "no key ring" >&2; exit 1'),
+      /getting username and password: error getting credentials - credential helper test: "no key ring": exit status 1/,
+    );
+    await assert.rejects(withHelper('echo canary'), (error) => {
+      assert.ok(!inspect(error, { depth: 9 }).includes('canary'));
+      return /its answer is no JSON/.test(textOf(error));
+    });
+    const missing = [file('missing-helper.json', { credHelpers: { 'x.io': 'nowhere' } })];
+    await assert.rejects(lookUp('x.io/a', missing), /credential helper nowhere: cannot run docker-credential-nowhere: ENOENT/);
+    const odd = [file('odd-helper.json', { credHelpers: { 'x.io': '../../tmp/x' } })];
+    await assert.rejects(lookUp('x.io/a', odd), /is no name of a program/);
+  });
+
+  it('[a75] sees the environment that tells it where to look, and nothing that steers loaders', async () => {
+    const env = {
+      ...program('docker-credential-env', `env > ${dir}/seen; echo '{}'`),
+      AWS_PROFILE: 'team',
+      LD_PRELOAD: '',
+      NODE_OPTIONS: '-v',
+    };
+    await lookUp('x.io/a', [file('env.json', { credHelpers: { 'x.io': 'env' } })], [AUTH_FILES_HELPER], env);
+    const seen = readFileSync(join(dir, 'seen'), 'utf8');
+    assert.match(seen, /^AWS_PROFILE=team$/m);
+    assert.doesNotMatch(seen, /^(LD_|NODE_)/m);
   });
 });
 

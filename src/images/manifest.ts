@@ -2,6 +2,7 @@ import { Failure } from '../errors/index.ts';
 import { type Digest, parseDigest } from '../ids/index.ts';
 import { type JsonTable, arrayField, asTable, field, parseForeignJson, tableField, textField, textMapField, textsField } from './json.ts';
 import type { Platform } from './platform.ts';
+import { type Schema1Manifest, parseSchema1 } from './schema1.ts';
 
 export const MEDIA_TYPES = {
   ociManifest: 'application/vnd.oci.image.manifest.v1+json',
@@ -27,10 +28,13 @@ export const ACCEPTED_MANIFESTS: readonly string[] = [
 /** Bytes of a manifest or config at most [I42]. */
 export const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 
+/** A blob of docker schema 1: its manifests name no sizes. */
+export const UNKNOWN_SIZE = -1;
+
 export interface Descriptor {
   readonly mediaType: string;
   readonly digest: Digest;
-  /** Bytes; a safe integer. */
+  /** Bytes; a safe integer, or UNKNOWN_SIZE. */
   readonly size: number;
   readonly urls: readonly string[];
   readonly annotations: ReadonlyMap<string, string>;
@@ -64,12 +68,12 @@ export interface Artifact {
   readonly artifactType: string;
 }
 
-export type Manifest = ImageManifest | ImageIndex | Artifact;
+export type Manifest = ImageManifest | ImageIndex | Artifact | Schema1Manifest;
 
 /**
  * Reads a manifest once into plain values. `contentType` is the answer's header, '' when unknown: it must agree
  * with the document's own `mediaType` and with the fields that are there, so that one digest has one meaning [a42].
- * Fails with Unknown (INVALID_DOCUMENT) for what contradicts itself and Unimplemented for a format that is not read.
+ * Fails with Unknown (INVALID_DOCUMENT) for what contradicts itself.
  */
 export function parseManifest(bytes: Uint8Array, contentType: string): Manifest {
   if (bytes.length > MAX_DOCUMENT_BYTES) throw invalid(`larger than ${MAX_DOCUMENT_BYTES} bytes`);
@@ -86,10 +90,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string): Manifest 
       return parseIndex(table, mediaType);
     case MEDIA_TYPES.dockerSchema1:
     case MEDIA_TYPES.dockerSchema1Signed:
-      throw new Failure('Unimplemented', `manifest of docker schema 1 (${mediaType}) is not supported`, {
-        code: 'UNSUPPORTED',
-        advice: 'Push the image again with a tool of this decade, or convert it: skopeo copy --format v2s2.',
-      });
+      return parseSchema1(table, Buffer.from(bytes), mediaType);
     default:
       return { kind: 'artifact', mediaType, artifactType: textField(table, 'artifactType', 'manifest') ?? '' };
   }
@@ -98,7 +99,8 @@ export function parseManifest(bytes: Uint8Array, contentType: string): Manifest 
 const KNOWN: ReadonlySet<string> = new Set(ACCEPTED_MANIFESTS);
 
 function mediaTypeOf(table: JsonTable, contentType: string): string {
-  if (field(table, 'schemaVersion') === 1) return MEDIA_TYPES.dockerSchema1;
+  if (field(table, 'schemaVersion') === 1)
+    return arrayField(table, 'signatures', 'manifest') === undefined ? MEDIA_TYPES.dockerSchema1 : MEDIA_TYPES.dockerSchema1Signed;
   const said = textField(table, 'mediaType', 'manifest');
   const sent = KNOWN.has(contentType) ? contentType : undefined;
   if (said !== undefined && sent !== undefined && said !== sent)

@@ -27,6 +27,16 @@ export interface ImageServiceOptions {
   readonly metrics?: PullMetrics;
 }
 
+/** One pull by the name that its client gave. */
+interface NamedPull {
+  readonly text: string;
+  readonly credentials: Credentials | undefined;
+  readonly namespace: string;
+  /** The only file of credentials; '' for the usual ones. */
+  readonly authFile: string;
+  readonly key: string;
+}
+
 /** Images of one store: pulled, found, listed, removed. Knows no gRPC; section I of docs/reference. */
 export class ImageService {
   readonly #store: ImageStore;
@@ -75,16 +85,26 @@ export class ImageService {
    * early only when all of them have gone [I4]. Fails with Unknown and CRI-O's sentences, with Canceled or
    * DeadlineExceeded when it was stopped [I5, I6, I7].
    */
-  async pull(reference: string, options: PullOptions = {}): Promise<PullResult> {
+  pull(reference: string, options: PullOptions = {}): Promise<PullResult> {
+    return this.#pull(reference, options, '');
+  }
+
+  /** Pulls `pause_image`, with `pause_image_auth_file` where there is one [I83]. */
+  pullPauseImage(): Promise<PullResult> {
+    return this.#pull(this.#settings.pauseImage, {}, this.#settings.pauseImageAuthFile);
+  }
+
+  async #pull(reference: string, options: PullOptions, authFile: string): Promise<PullResult> {
     this.#log.info(`Pulling image: ${reference}`);
     const credentials = fromRequest(options.auth);
     const namespace = options.namespace ?? '';
-    const parts = [reference, options.cgroupParent ?? '', fingerprint(credentials), namespace];
+    const parts = [reference, options.cgroupParent ?? '', fingerprint(credentials), namespace, authFile];
     const key = createHash('sha256').update(JSON.stringify(parts)).digest('base64url');
     const listeners = this.#listeners.get(key) ?? new Set();
     if (options.onProgress !== undefined) this.#listeners.set(key, listeners.add(options.onProgress));
     try {
-      const work = (signal: AbortSignal) => this.#pullCandidates(reference, credentials, namespace, key, signal);
+      const order = { text: reference, credentials, namespace, authFile, key };
+      const work = (signal: AbortSignal) => this.#pullCandidates(order, signal);
       const imageId = await this.#pulls.join(key, work, options.signal);
       this.#log.info(`Pulled image: ${imageId}`);
       return { imageRef: imageId, imageId };
@@ -171,13 +191,8 @@ export class ImageService {
     return await this.#usage.measure();
   }
 
-  async #pullCandidates(
-    text: string,
-    credentials: Credentials | undefined,
-    namespace: string,
-    key: string,
-    signal: AbortSignal,
-  ): Promise<HexId> {
+  async #pullCandidates(order: NamedPull, signal: AbortSignal): Promise<HexId> {
+    const { text, credentials, namespace, key } = order;
     const settings = this.#settings;
     const policy = await loadPolicy(this.#policyPaths, namespace);
     const oneTime = await takeOneTimeAuth(settings.namespacedAuthDir, namespace, text, this.#log);
@@ -190,7 +205,7 @@ export class ImageService {
             ? 'DefaultTransport is not set'
             : `default_transport ${settings.defaultTransport} cannot be pulled from`,
         );
-      const source = await this.#sourceContext(credentials, oneTime?.path);
+      const source = await this.#sourceContext(credentials, oneTime?.path ?? order.authFile);
       let last: unknown;
       for (const reference of resolution.candidates) {
         try {
@@ -211,9 +226,9 @@ export class ImageService {
     }
   }
 
-  async #sourceContext(credentials: Credentials | undefined, oneTimeFile: string | undefined): Promise<SourceContext> {
+  async #sourceContext(credentials: Credentials | undefined, ownFile: string): Promise<SourceContext> {
     const settings = this.#settings;
-    const only = oneTimeFile ?? settings.globalAuthFile;
+    const only = ownFile || settings.globalAuthFile;
     return {
       registries: await this.#loaded(),
       credentials,

@@ -13,6 +13,8 @@ export interface ImageSettings {
   readonly defaultTransport: string;
   /** `global_auth_file`; '' searches `authFiles` in order [I24]. */
   readonly globalAuthFile: string;
+  /** `pause_image_auth_file`: for the pause image instead of the others; '' for none [I83]. */
+  readonly pauseImageAuthFile: string;
   /** `namespaced_auth_dir`; '' switches it off [I26]. */
   readonly namespacedAuthDir: string;
   /** `signature_policy`; '' takes the first existing file of `policyFiles` [I28]. */
@@ -38,8 +40,8 @@ export interface ImageSettings {
   readonly userAgent: string;
   /** Blobs fetched at the same time, over all pulls [I41]. */
   readonly maxDownloads: number;
-  /** HTTP_PROXY, HTTPS_PROXY and NO_PROXY, as the daemon's environment has them. */
-  readonly proxyEnv: Readonly<Record<string, string | undefined>>;
+  /** The daemon's environment: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and what credential helpers look for. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** Bundles of the machine's root certificates; the first that exists counts. */
   readonly rootCertificateFiles: readonly string[];
   /** Waits of the network code in milliseconds. */
@@ -100,6 +102,7 @@ export function defaultImageSettings(host: HostEnvironment): ImageSettings {
     pinnedImages: [],
     defaultTransport: 'docker://',
     globalAuthFile: '',
+    pauseImageAuthFile: '',
     namespacedAuthDir: '/etc/crio/auth',
     signaturePolicy: '',
     signaturePolicyDir: '/etc/crio/policies',
@@ -119,7 +122,7 @@ export function defaultImageSettings(host: HostEnvironment): ImageSettings {
     policyFiles: [inConfig('policy.json'), '/etc/containers/policy.json'],
     userAgent: `cri-o/${host.version} node/${process.version} os/${process.platform} arch/${goArchitecture(process.arch)}`,
     maxDownloads: 6,
-    proxyEnv: host.env,
+    env: host.env,
     rootCertificateFiles: host.env['SSL_CERT_FILE'] ? [host.env['SSL_CERT_FILE']] : ROOT_CERTIFICATES,
     timeouts: DEFAULT_TIMEOUTS,
   };

@@ -3,7 +3,16 @@ import type { LayerUnpacker, Store } from '../storage/index.ts';
 /** What this room needs of the store. */
 export type ImageStore = Pick<
   Store,
-  'driverHome' | 'images' | 'imageBigData' | 'createImage' | 'setImageNames' | 'deleteImage' | 'layer' | 'layerId' | 'stageLayer'
+  | 'driverHome'
+  | 'images'
+  | 'imageBigData'
+  | 'createImage'
+  | 'setImageNames'
+  | 'deleteImage'
+  | 'layer'
+  | 'layerId'
+  | 'diffIdOf'
+  | 'stageLayer'
 >;
 
 export type Unpacker = Pick<LayerUnpacker, 'unpack'>;

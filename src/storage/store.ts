@@ -227,6 +227,12 @@ export class Store {
     return layerId(parent, diffId);
   }
 
+  /** The diff ID of a blob that some layer was made from, under whatever parent; undefined where there is none. */
+  async diffIdOf(blob: Digest): Promise<Digest | undefined> {
+    const look = ({ layers }: Records) => layers.values().find((layer) => layer.compressedDiffDigest === blob)?.diffDigest;
+    return await this.#ledger.read('layers', look);
+  }
+
   /** Layers of one image are staged and unpacked in parallel and committed bottom-up; the parent is named at the commit. */
   async stageLayer(_parent?: HexId): Promise<StagedLayer> {
     return await stageLayer({ graphRoot: this.graphRoot, ledger: this.#ledger, driver: this.#driver, staging: this.#staging });

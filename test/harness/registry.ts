@@ -91,6 +91,7 @@ function configurationOf(options: RegistryOptions, storage: string): object {
       secret: 'none',
       ...(tls === undefined ? {} : { tls: { certificate: tls.certificate, key: tls.key } }),
     },
+    compatibility: { schema1: { enabled: true } },
     ...(auth === undefined ? {} : { auth: authOf(auth) }),
   };
 }

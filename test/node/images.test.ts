@@ -178,7 +178,7 @@ describe('what cannot be pulled', () => {
     assert.match(await refusal(name('others')), /no image found in image index for architecture "\w+", variant "\w*", OS "linux"/);
   });
 
-  it('foreign layers, artifacts and docker schema 1, by name', async () => {
+  it('foreign layers and artifacts, by name', async () => {
     const foreign = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
     const made = JSON.parse(storage.putImage('odd', undefined, { layers: layers.slice(0, 1), docker: true }).bytes.toString('utf8')) as {
       layers: object[];

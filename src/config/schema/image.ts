@@ -38,6 +38,7 @@ export const imageTable = table('crio.image', 'How images are pulled, verified a
     flag: 'pause-image-auth-file',
     env: 'CONTAINER_PAUSE_IMAGE_AUTH_FILE',
     reloadable: true,
+    honoured: true,
   }),
   pause_command: text('/pause', "Command of pause processes. Empty: the image's own.", {
     flag: 'pause-command',

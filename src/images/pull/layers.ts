@@ -1,6 +1,7 @@
 import { type FailureKind, Failure, codeOf, kindOf, textOf, wrap } from '../../errors/index.ts';
 import type { Digest, HexId } from '../../ids/index.ts';
 import type { Logger } from '../../log/index.ts';
+import type { StagedLayer, UnpackedLayer } from '../../storage/index.ts';
 import type { ImageStore, Unpacker } from '../store.ts';
 import { Flights } from '../../sync/index.ts';
 import type { PullProgress } from '../image.ts';
@@ -85,17 +86,28 @@ export class LayerFetcher {
     }
   }
 
-  async #unpack(layer: ChainLayer, staged: { diffDir: string; tarSplitPath: string }, order: LayerOrder, signal: AbortSignal) {
+  async #unpack(layer: ChainLayer, staged: StagedLayer, order: LayerOrder, signal: AbortSignal): Promise<UnpackedLayer> {
+    return await this.unpackBlob(layer, staged, order, signal, (offset) => this.#tell(layer, 'downloading', offset));
+  }
+
+  /** Fetches a layer's blob and unpacks it where it is staged; in its turn among all. Its diff ID is verified if it is known. */
+  async unpackBlob(
+    layer: { readonly blob: Descriptor; readonly diffId: Digest | undefined },
+    staged: StagedLayer,
+    order: LayerOrder,
+    signal: AbortSignal,
+    onProgress: (offset: number) => void,
+  ): Promise<UnpackedLayer> {
     const { blob } = layer;
     const unpack = async () => {
-      this.#tell(layer, 'downloading', 0);
+      onProgress(0);
       return await this.#unpacker.unpack(blobStream(order.client, blob, signal), {
         diffDir: staged.diffDir,
         tarSplitPath: staged.tarSplitPath,
         blobDigest: blob.digest,
         diffId: layer.diffId,
         signal,
-        onProgress: (offset) => this.#tell(layer, 'downloading', offset),
+        onProgress,
       });
     };
     try {
@@ -136,7 +148,7 @@ export async function orLayerGone<T>(storing: Promise<T>): Promise<T> {
 }
 
 /** The reference's words for content that is not what the manifest promised [I48]. */
-function unpackFailure(layer: ChainLayer, error: unknown): Failure {
+function unpackFailure(layer: { readonly blob: Descriptor; readonly diffId: Digest | undefined }, error: unknown): Failure {
   const kind: FailureKind = kindOf(error);
   if (codeOf(error) === 'BLOB_DIGEST_MISMATCH') {
     return new Failure(kind, `writing blob: storing blob to file: blob digest mismatch: ${textOf(error)}`, {

@@ -1,13 +1,16 @@
 import { codeOf } from '../../errors/index.ts';
-import { type HexId, hexOf } from '../../ids/index.ts';
+import { type Digest, type HexId, hexOf, sha256 } from '../../ids/index.ts';
 import type { Logger } from '../../log/index.ts';
 import type { BigDataItem } from '../../storage/index.ts';
 import type { PullProgress } from '../image.ts';
+import { type ImageManifest, UNKNOWN_SIZE } from '../manifest.ts';
 import { type Policy, enforcePolicy } from '../policy.ts';
 import { type ImageReference, formatReference } from '../reference.ts';
+import type { Schema1Manifest } from '../schema1.ts';
 import type { ImageStore } from '../store.ts';
 import { type ChainLayer, LAYER_GONE, type LayerFetcher, type LayerListener, orLayerGone } from './layers.ts';
 import { type Stage, pullFailure } from './outcome.ts';
+import { blobsOf, fillSchema1 } from './schema1.ts';
 import { type ResolvedImage, type SourceContext, openSource, resolveImage, sourceName } from './source.ts';
 import { PullStory } from './story.ts';
 
@@ -37,11 +40,8 @@ export async function pullImage(order: PullOrder, store: ImageStore, layers: Lay
     const opened = await openSource(reference, source, signal);
     stage = 'image';
     const image = await resolveImage(opened, reference, source, signal);
-    const id = hexOf(image.manifest.config.digest) as HexId;
     tell(order, image, 'resolved');
-    const chain = chainOf(image, store);
-    story.plan(chain);
-    await fillAndRecord({ order, image, id, chain, log, story }, store, layers, signal);
+    const id = await fillAndRecord({ order, image, log, story, store, layers }, signal);
     tell(order, image, 'recorded');
     log.info(`Stored image ${id}: ${story.summary()}`);
     return id;
@@ -55,25 +55,30 @@ export async function pullImage(order: PullOrder, store: ImageStore, layers: Lay
 interface Running {
   readonly order: PullOrder;
   readonly image: ResolvedImage;
-  readonly id: HexId;
-  readonly chain: readonly ChainLayer[];
   readonly log: Logger;
   readonly story: PullStory;
+  readonly store: ImageStore;
+  readonly layers: LayerFetcher;
 }
 
-async function fillAndRecord(running: Running, store: ImageStore, layers: LayerFetcher, signal: AbortSignal): Promise<void> {
-  const { order, image, id, chain, log, story } = running;
-  const listener: LayerListener = (layer, step, offset) => {
-    story.note(layer, step, offset);
-    const { digest, mediaType, size } = layer.blob;
-    order.onProgress({ digest, mediaType, step, offset, size, reference: formatReference(order.reference) });
-  };
+/** An image whose layers are in the store. */
+interface FilledImage {
+  readonly id: HexId;
+  readonly top: HexId | undefined;
+  readonly configDigest: Digest;
+  readonly config: Buffer;
+}
+
+async function fillAndRecord(running: Running, signal: AbortSignal): Promise<HexId> {
+  const { image, order, log, store } = running;
   for (let round = 1; ; round++) {
     try {
-      await layers.ensure(chain, { client: image.client, log, weight: await missingBytes(chain, store) }, listener, signal);
+      const filled = await (image.manifest.kind === 'schema1'
+        ? fillOldImage(running, image.manifest, signal)
+        : fillImage(running, image.manifest, signal));
       signal.throwIfAborted();
-      await orLayerGone(store.createImage(recordOf(image, id, order.reference, chain.at(-1)?.id)));
-      return;
+      await orLayerGone(store.createImage(recordOf(image, filled, order.reference)));
+      return filled.id;
     } catch (error) {
       // The last image above a shared layer may be removed between our finding the layer and our needing it.
       if (round === MAX_ROUNDS || signal.aborted || codeOf(error) !== LAYER_GONE) throw error;
@@ -82,11 +87,37 @@ async function fillAndRecord(running: Running, store: ImageStore, layers: LayerF
   }
 }
 
+async function fillImage(running: Running, manifest: ImageManifest, signal: AbortSignal): Promise<FilledImage> {
+  const { image, log, story, store, layers } = running;
+  const chain = chainOf(manifest, image.config.diffIds, store);
+  story.plan(chain);
+  await layers.ensure(chain, { client: image.client, log, weight: await missingBytes(chain, store) }, listenerOf(running), signal);
+  const { digest } = manifest.config;
+  return { id: hexOf(digest) as HexId, top: chain.at(-1)?.id, configDigest: digest, config: image.configBytes };
+}
+
+async function fillOldImage(running: Running, manifest: Schema1Manifest, signal: AbortSignal): Promise<FilledImage> {
+  const { image, log, story, store, layers } = running;
+  story.plan(blobsOf(manifest));
+  const order = { client: image.client, log, weight: 0 };
+  const { id, chain, config } = await fillSchema1(manifest, { store, layers, order, listener: listenerOf(running) }, signal);
+  return { id, top: chain.at(-1)?.id, configDigest: sha256(config), config };
+}
+
+function listenerOf({ order, story }: Running): LayerListener {
+  return (layer, step, offset) => {
+    story.note(layer, step, offset);
+    const { digest, mediaType, size } = layer.blob;
+    const known = size === UNKNOWN_SIZE ? offset : size;
+    order.onProgress({ digest, mediaType, step, offset, size: known, reference: formatReference(order.reference) });
+  };
+}
+
 /** Ids bottom-up, as the store computes them from the config's diff IDs (docs/reference/cri-o-ondisk.md §1.7). */
-function chainOf(image: ResolvedImage, store: ImageStore): readonly ChainLayer[] {
+function chainOf(manifest: ImageManifest, diffIds: readonly Digest[], store: ImageStore): readonly ChainLayer[] {
   const chain: ChainLayer[] = [];
-  for (const [index, blob] of image.manifest.layers.entries()) {
-    const diffId = image.config.diffIds[index];
+  for (const [index, blob] of manifest.layers.entries()) {
+    const diffId = diffIds[index];
     if (diffId === undefined) continue; // checkImage has compared both lengths.
     const parent = chain.at(-1)?.id;
     chain.push({ id: store.layerId(parent, diffId), parent, diffId, blob });
@@ -100,9 +131,9 @@ async function missingBytes(chain: readonly ChainLayer[], store: ImageStore): Pr
 }
 
 /** The record and its data in the order of docs/reference/cri-o-ondisk.md §1.3 [I50]. */
-function recordOf(image: ResolvedImage, id: HexId, reference: ImageReference, top: HexId | undefined) {
-  const { index, manifestBytes, manifestDigest, manifest } = image;
-  const bigData: BigDataItem[] = [{ key: manifest.config.digest, data: image.configBytes }];
+function recordOf(image: ResolvedImage, { id, top, config, configDigest }: FilledImage, reference: ImageReference) {
+  const { index, manifestBytes, manifestDigest } = image;
+  const bigData: BigDataItem[] = [{ key: configDigest, data: config }];
   if (index !== undefined) bigData.push({ key: `manifest-${index.digest}`, data: index.bytes, digest: index.digest });
   bigData.push({ key: `manifest-${manifestDigest}`, data: manifestBytes, digest: manifestDigest });
   bigData.push({ key: 'manifest', data: manifestBytes, digest: manifestDigest });

@@ -1,10 +1,12 @@
 import { Failure, textOf, wrap } from '../../errors/index.ts';
 import { type Digest, algorithmOf, hexOf, sha256 } from '../../ids/index.ts';
 import type { Logger } from '../../log/index.ts';
-import { type Credentials, fromFiles } from '../credentials.ts';
+import { AUTH_FILES_HELPER, findCredentials } from '../credential-sources.ts';
+import type { Credentials } from '../credentials.ts';
 import type { OciImageConfig } from '../image.ts';
 import { parseImageConfig } from '../image-config.ts';
 import { type ImageManifest, MAX_DOCUMENT_BYTES, type Manifest, parseManifest } from '../manifest.ts';
+import { type Schema1Manifest, configOfSchema1 } from '../schema1.ts';
 import { type Platform, chooseInstance, isSame } from '../platform.ts';
 import { type ImageReference, familiarReference, formatReference, tagOrDigest } from '../reference.ts';
 import { type LoadedRegistries, type PullSource, pullSources } from '../registries/index.ts';
@@ -25,9 +27,10 @@ export interface ResolvedImage {
   readonly client: RegistryClient;
   /** The index that the reference named, if it did. */
   readonly index: { readonly bytes: Buffer; readonly digest: Digest } | undefined;
-  readonly manifest: ImageManifest;
+  readonly manifest: ImageManifest | Schema1Manifest;
   readonly manifestBytes: Buffer;
   readonly manifestDigest: Digest;
+  /** Of a schema 1 manifest: without the diff IDs, which nobody knows yet. */
   readonly config: OciImageConfig;
   readonly configBytes: Buffer;
 }
@@ -78,11 +81,12 @@ export async function resolveImage(
 ): Promise<ResolvedImage> {
   const { client } = opened;
   const instance = await instanceOf(opened, reference, context, signal);
-  if (instance.manifest.kind !== 'image') throw notAnImage(instance.manifest);
   const { manifest } = instance;
-  const configBytes = await readBlob(client, manifest.config, MAX_DOCUMENT_BYTES, signal);
+  if (manifest.kind !== 'image' && manifest.kind !== 'schema1') throw notAnImage(manifest);
+  const configBytes =
+    manifest.kind === 'schema1' ? configOfSchema1(manifest, []) : await readBlob(client, manifest.config, MAX_DOCUMENT_BYTES, signal);
   const config = parseImageConfig(configBytes);
-  checkImage(manifest, config);
+  if (manifest.kind === 'image') checkImage(manifest, config);
   reportPlatform(config, context);
   const index = opened.manifest.kind === 'index' ? { bytes: opened.bytes, digest: opened.digest } : undefined;
   return { client, index, manifest, manifestBytes: instance.bytes, manifestDigest: instance.digest, config, configBytes };
@@ -108,7 +112,7 @@ async function attempt(
   const { domain } = source.reference;
   const trust = await loadTrust(domain, source.endpoint.insecure, settings.certsDirs);
   const ours = domain === reference.domain ? context.credentials : undefined;
-  const credentials = ours ?? (await fromFiles(source.reference, context.authFiles, log));
+  const credentials = ours ?? (await findCredentials(source.reference, credentialSources(context), log, signal));
   const client = new RegistryClient({
     reference: source.reference,
     credentials,
@@ -120,8 +124,15 @@ async function attempt(
     log,
   });
   const { bytes, contentType } = await client.manifest(tagOrDigest(source.reference), signal);
-  if (reference.digest !== undefined) checkManifest(bytes, reference.digest);
-  return { client, bytes, digest: reference.digest ?? sha256(bytes), manifest: parseManifest(bytes, contentType) };
+  const manifest = parseManifest(bytes, contentType);
+  const digested = manifest.kind === 'schema1' ? manifest.payload : bytes;
+  if (reference.digest !== undefined) checkManifest(digested, reference.digest);
+  return { client, bytes, digest: reference.digest ?? sha256(digested), manifest };
+}
+
+function credentialSources({ authFiles, registries, settings }: SourceContext) {
+  const { credentialHelpers } = registries.conf;
+  return { files: authFiles, helpers: credentialHelpers.length > 0 ? credentialHelpers : [AUTH_FILES_HELPER], env: settings.env };
 }
 
 async function instanceOf(

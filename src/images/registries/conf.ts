@@ -33,9 +33,11 @@ export interface RegistriesConf {
   /** undefined: not said in this file. */
   readonly search: { readonly registries: readonly string[]; readonly origin: string } | undefined;
   readonly aliases: ReadonlyMap<string, Alias>;
+  /** `credential-helpers`, in order [I24]; empty: not said in this file. */
+  readonly credentialHelpers: readonly string[];
 }
 
-export const EMPTY_CONF: RegistriesConf = { registries: new Map(), search: undefined, aliases: new Map() };
+export const EMPTY_CONF: RegistriesConf = { registries: new Map(), search: undefined, aliases: new Map(), credentialHelpers: [] };
 
 /**
  * Reads one registries.conf; `dropIn` files must be of the v2 format, the main file may be v1 [I14, I15].
@@ -58,6 +60,7 @@ export function parseRegistriesConf(text: string, path: string, dropIn: boolean)
     registries: firstByPrefix(registries),
     search: search === undefined ? undefined : { registries: parseSearch(search), origin: path },
     aliases: parseAliases(own(table, 'aliases'), path),
+    credentialHelpers: arrayOf(own(table, 'credential-helpers'), 'credential-helpers', asText),
   };
 }
 
@@ -66,12 +69,13 @@ export function parseAliasFile(text: string, path: string): ReadonlyMap<string, 
   return parseAliases(own(parseToml(text), 'aliases'), path);
 }
 
-/** `later` replaces by prefix, by alias, and the search list as a whole where it has one [I14]. */
+/** `later` replaces by prefix, by alias, and the search list and the helpers as a whole where it has them [I14]. */
 export function mergeConf(earlier: RegistriesConf, later: RegistriesConf): RegistriesConf {
   return {
     registries: new Map([...earlier.registries, ...later.registries]),
     search: later.search ?? earlier.search,
     aliases: new Map([...earlier.aliases, ...later.aliases]),
+    credentialHelpers: later.credentialHelpers.length > 0 ? later.credentialHelpers : earlier.credentialHelpers,
   };
 }
 
@@ -219,7 +223,8 @@ function fromV1(v1: V1Tables, origin: string): RegistriesConf {
     mirrorByDigestOnly: false,
     mirrors: [],
   }));
-  return { registries: firstByPrefix(registries), search: { registries: parseSearch(v1.search), origin }, aliases: new Map() };
+  const search = { registries: parseSearch(v1.search), origin };
+  return { ...EMPTY_CONF, registries: firstByPrefix(registries), search };
 }
 
 function parseLocation(said: string): string {

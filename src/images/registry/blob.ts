@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure, codeOf, textOf, wrap } from '../../errors/index.ts';
 import { type Digest, algorithmOf, hexOf } from '../../ids/index.ts';
-import type { Descriptor } from '../manifest.ts';
+import { type Descriptor, UNKNOWN_SIZE } from '../manifest.ts';
 import { bodyOf } from './body.ts';
 import type { RegistryClient } from './client.ts';
 
@@ -13,7 +13,8 @@ const PROGRESS_MS = 60_000;
 const RECONNECT_AFTER_MS = 500;
 
 /**
- * A blob's bytes, exactly `size` of them but not verified by digest: the unpacker does that. A connection that
+ * A blob's bytes, exactly `size` of them (what the registry says where the manifest does not) but not verified by digest:
+ * the unpacker does that. A connection that
  * breaks or falls silent is replaced by one for the rest [I23, p14]; a server that gives the whole instead of
  * the rest is read over. Fails with `reading blob %s: …`.
  */
@@ -21,19 +22,21 @@ export async function* blobStream(client: RegistryClient, blob: Descriptor, sign
   const idleMs = client.stallMs;
   const retries = new Retries();
   let offset = 0;
+  let size = blob.size === UNKNOWN_SIZE ? undefined : blob.size;
   for (;;) {
     try {
       const response = await client.blob(blob.digest, offset, signal);
       let passOver = offset - startOf(response, offset);
+      size ??= lengthOf(response);
       for await (const chunk of bodyOf(response, idleMs, signal)) {
         const rest = chunk.subarray(Math.min(passOver, chunk.length));
         passOver -= chunk.length - rest.length;
         offset += rest.length;
-        if (offset > blob.size) throw tooLong(blob);
+        if (offset > (size ?? offset)) throw tooLong(blob);
         if (rest.length > 0) yield rest;
       }
-      if (offset === blob.size) return;
-      throw new Failure('Unavailable', `unexpected EOF after ${offset} of ${blob.size} bytes`, { code: 'TRUNCATED' });
+      if (offset === (size ?? offset)) return;
+      throw new Failure('Unavailable', `unexpected EOF after ${offset} of ${size} bytes`, { code: 'TRUNCATED' });
     } catch (error) {
       signal.throwIfAborted();
       if (!retries.isWorthIt(error, offset)) throw givenUp(client, blob, error);
@@ -98,6 +101,12 @@ function startOf(response: IncomingMessage, wanted: number): number {
   if (start !== undefined && Number(start) <= wanted) return Number(start);
   response.destroy();
   throw new Failure('Unknown', `unexpected Content-Range ${JSON.stringify(range)} at offset ${wanted}`, { code: 'RANGE_INVALID' });
+}
+
+/** A length that the registry announces; none for an answer in chunks, which ends by itself. */
+function lengthOf(response: IncomingMessage): number | undefined {
+  const said = response.headers['content-length'] ?? '';
+  return /^[0-9]{1,15}$/.test(said) ? Number(said) : undefined;
 }
 
 function tooLong(blob: Descriptor): Failure {

@@ -7,6 +7,7 @@ import type { NetworkTimeouts } from '../settings.ts';
 import { discard } from './body.ts';
 import { type Trust, withoutClient } from './certificates.ts';
 import { dialFailure } from './dial-failure.ts';
+import { proxyOnly, usesProxy } from './proxy.ts';
 
 export interface HttpRequest {
   readonly url: URL;
@@ -22,7 +23,8 @@ export interface HttpRequest {
 export interface TransportSettings {
   readonly timeouts: NetworkTimeouts;
   readonly userAgent: string;
-  readonly proxyEnv: Readonly<Record<string, string | undefined>>;
+  /** HTTP_PROXY, HTTPS_PROXY and NO_PROXY count. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** Bundles of the machine's root certificates; the first that exists counts. */
   readonly rootCertificateFiles: readonly string[];
 }
@@ -84,7 +86,7 @@ export class Transport {
 
   async #send(request: HttpRequest): Promise<{ response: IncomingMessage } | { failure: unknown; wasReused: boolean }> {
     const isTls = request.url.protocol === 'https:';
-    const agent = await this.#agent(request.trust, isTls);
+    const agent = await this.#agent(request.trust, isTls, usesProxy(request.url, this.#settings.env));
     request.signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<{ response: IncomingMessage } | { failure: unknown; wasReused: boolean }>();
     const { connectMs, headerMs } = this.#settings.timeouts;
@@ -128,11 +130,11 @@ export class Transport {
     return await promise;
   }
 
-  #agent(trust: Trust, isTls: boolean): Promise<HttpAgent> {
-    const key = isTls ? `https ${trust.id}` : 'http';
+  #agent(trust: Trust, isTls: boolean, proxied: boolean): Promise<HttpAgent> {
+    const key = `${isTls ? `https ${trust.id}` : 'http'}${proxied ? ' by proxy' : ''}`;
     const known = this.#agents.get(key);
     if (known !== undefined) return known;
-    const agent = this.#makeAgent(trust, isTls);
+    const agent = this.#makeAgent(trust, isTls, proxied);
     agent.catch(() => this.#agents.delete(key));
     const oldest = this.#agents.keys().next().value;
     if (this.#agents.size >= MAX_AGENTS && oldest !== undefined) this.#agents.delete(oldest);
@@ -140,12 +142,12 @@ export class Transport {
     return agent;
   }
 
-  async #makeAgent(trust: Trust, isTls: boolean): Promise<HttpAgent> {
+  async #makeAgent(trust: Trust, isTls: boolean, proxied: boolean): Promise<HttpAgent> {
     const options = {
       keepAlive: true,
       timeout: IDLE_CONNECTION_MS,
       scheduling: 'lifo' as const,
-      ...(hasProxy(this.#settings.proxyEnv) ? { proxyEnv: withoutLoopback(this.#settings.proxyEnv) } : {}),
+      ...(proxied ? { proxyEnv: proxyOnly(this.#settings.env) } : {}),
     };
     if (!isTls) return new HttpAgent(options);
     return new HttpsAgent({ ...options, secureContext: await this.#secureContext(trust), rejectUnauthorized: !trust.insecure });
@@ -198,15 +200,4 @@ function redirected(request: HttpRequest, location: string): HttpRequest {
     });
   if (url.origin === request.url.origin) return { ...request, url };
   return { ...request, url, authorization: undefined, trust: withoutClient(request.trust) };
-}
-
-function hasProxy(env: Readonly<Record<string, string | undefined>>): boolean {
-  return ['HTTP_PROXY', 'HTTPS_PROXY', 'http_proxy', 'https_proxy'].some((name) => (env[name] ?? '') !== '');
-}
-
-/** This machine is never reached by way of a proxy, as Go's client has it. */
-function withoutLoopback(env: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> {
-  const said = env['NO_PROXY'] || env['no_proxy'] || '';
-  const both = [said, 'localhost', '127.0.0.1', '[::1]'].filter((entry) => entry !== '').join(',');
-  return { ...env, NO_PROXY: both, no_proxy: both };
 }

@@ -24,7 +24,7 @@ export async function ensurePauseImage(ctx: PodContext): Promise<Image> {
 async function pullOrBuild(ctx: PodContext, name: string): Promise<Image> {
   try {
     ctx.log.info(`Pause image ${name} is not here yet, pulling it`);
-    const { imageId } = await ctx.images.pull(name, {});
+    const { imageId } = await ctx.images.pullPauseImage();
     return await found(ctx, imageId);
   } catch (error) {
     const program = pauseProgram(process.arch);
