@@ -20,11 +20,13 @@ run='
 /usr/sbin/iptables                   iptables
 /usr/sbin/ip                         iproute2
 /usr/bin/nsenter                     util-linux
+/usr/bin/gpgv                        gpgv
 /etc/ssl/certs/ca-certificates.crt   ca-certificates
 '
 test='
 /usr/bin/ps                          procps
 /usr/bin/openssl                     openssl
+/usr/bin/gpg                         gnupg
 /usr/bin/setfattr                    attr
 /usr/sbin/setcap                     libcap2-bin
 /usr/bin/bsdtar                      libarchive-tools

@@ -3,7 +3,7 @@ import { access, mkdir, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { codeOf, textOf, wrap } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
-import { pathElement } from './policy.ts';
+import { pathElement } from './trust/index.ts';
 import { type ImageReference, normaliseReference, repositoryOf } from './reference.ts';
 
 /** A credentials file that serves one pull only. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Failure, codeOf, kindOf, textOf, wrap } from '../errors/index.ts';
-import type { HexId } from '../ids/index.ts';
+import { type HexId, sha256 } from '../ids/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { ImageRecord } from '../storage/index.ts';
 import { Flights } from '../sync/index.ts';
@@ -10,13 +10,14 @@ import type { Image, ImageFsUsage, PullMetrics, PullOptions, PullProgress, PullR
 import { byId, byReference } from './names.ts';
 import { takeOneTimeAuth } from './namespaced-auth.ts';
 import { hostPlatform } from './platform.ts';
-import { type PolicyPaths, enforcePolicy, loadPolicy, loadPolicyOfUse } from './policy.ts';
 import { LayerFetcher, type SourceContext, failureLabel, pullImage } from './pull/index.ts';
 import { type ImageReference, formatReference, normaliseReference, tryNormaliseReference } from './reference.ts';
 import { type LoadedRegistries, type Resolution, loadRegistries, resolveShortName } from './registries/index.ts';
 import { Sessions, Transport } from './registry/index.ts';
 import { type ImageSettings, goArchitecture } from './settings.ts';
 import type { ImageStore, Unpacker } from './store.ts';
+import { storedSignatures } from './stored-signatures.ts';
+import { type PolicyPaths, enforcePolicy, loadPolicy, loadPolicyOfUse, wantsSignatures } from './trust/index.ts';
 import { RecordUsage } from './usage.ts';
 
 export interface ImageServiceOptions {
@@ -160,9 +161,9 @@ export class ImageService {
 
   /**
    * Checks an image against the policy once more, for the namespace that is going to use it [I33, D127, p25].
-   * `named` is the image as the user wrote it. Fails with `checking signature of …`.
+   * `named` is the image as the user wrote it, `id` the one that it means. Fails with `checking signature of …`.
    */
-  async verifyUse(named: string, namespace: string): Promise<void> {
+  async verifyUse(named: string, namespace: string, id: HexId): Promise<void> {
     const policy = await loadPolicyOfUse(this.#policyPaths, namespace);
     if (policy === undefined) return;
     if (named === '') throw new Failure('Unknown', 'user specified image not specified, cannot verify image signature');
@@ -173,7 +174,10 @@ export class ImageService {
       throw asAnswer(wrap(`unable to get userSpecifiedImageRef from user specified image ${JSON.stringify(named)}`, error));
     }
     try {
-      enforcePolicy(policy, reference);
+      const record = wantsSignatures(policy, reference) ? (await this.#store.images()).find((image) => image.id === id) : undefined;
+      const digest = record?.bigDataDigests.get('manifest') ?? sha256('');
+      const signatures = record === undefined ? [] : await storedSignatures(this.#store, record);
+      await enforcePolicy(policy, { reference, digest, signatures });
     } catch (error) {
       throw asAnswer(
         wrap(`checking signature of ${JSON.stringify(formatReference(reference))}: verifying signatures: SignatureValidationFailed`, error),

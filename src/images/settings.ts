@@ -36,6 +36,10 @@ export interface ImageSettings {
   /** Credential files in search order [I24]. */
   readonly authFiles: readonly AuthFileSource[];
   readonly policyFiles: readonly string[];
+  /** `registries.d`: where signatures lie; the first that exists counts [I32]. */
+  readonly registriesDirs: readonly string[];
+  /** Lookaside of images for which registries.d says none: a URL, '' for none. */
+  readonly defaultLookaside: string;
   /** `cri-o/<x.y.z> go/<version> os/<os> arch/<arch>` [I20]. */
   readonly userAgent: string;
   /** Blobs fetched at the same time, over all pulls [I41]. */
@@ -120,6 +124,8 @@ export function defaultImageSettings(host: HostEnvironment): ImageSettings {
       { path: join(home, '.dockercfg'), format: 'dockercfg' },
     ],
     policyFiles: [inConfig('policy.json'), '/etc/containers/policy.json'],
+    registriesDirs: [inConfig('registries.d'), '/etc/containers/registries.d'],
+    defaultLookaside: `file://${host.uid === 0 ? '/var/lib/containers/sigstore' : join(home, '.local/share/containers/sigstore')}`,
     userAgent: `cri-o/${host.version} node/${process.version} os/${process.platform} arch/${goArchitecture(process.arch)}`,
     maxDownloads: 6,
     env: host.env,

@@ -43,7 +43,9 @@ export function createImage(records: Records, graphRoot: string, image: NewImage
     mkdirSync(join(graphRoot, 'overlay-images'), { recursive: true, mode: 0o700 });
     renameSync(staged, directory);
   }
-  const record = withNames(withBigData(existing ?? emptyImage(image), image.bigData), [...image.names, ...(existing?.names ?? [])]);
+  // Signatures that the image came with before stay known when it comes without.
+  const renewed = existing === undefined || image.metadata === '{}' ? existing : { ...existing, metadata: image.metadata };
+  const record = withNames(withBigData(renewed ?? emptyImage(image), image.bigData), [...image.names, ...(existing?.names ?? [])]);
   takeNames(records, image.id, record.names);
   records.images.set(record);
   // A new image's directory goes back; a renewed one's files have the same digests as before, or belong to nobody.

@@ -221,16 +221,20 @@ describe('what cannot be pulled', () => {
   it('[I33, D127] what another namespace may not use', async () => {
     const image = name('app:1.0');
     fixture.write('policies/strict.json', '{"default":[{"type":"reject"}]}');
-    await fixture.images.verifyUse(image, 'lax');
-    await fixture.images.verifyUse('', 'lax');
+    const { imageId } = await fixture.images.pull(image);
+    await fixture.images.verifyUse(image, 'lax', imageId);
+    await fixture.images.verifyUse('', 'lax', imageId);
     const refused = `Running image docker://${image} is rejected by policy.`;
-    await assert.rejects(fixture.images.verifyUse(image, 'strict'), {
+    await assert.rejects(fixture.images.verifyUse(image, 'strict', imageId), {
       message: `checking signature of "${image}": verifying signatures: SignatureValidationFailed: ${refused}`,
     });
-    await assert.rejects(fixture.images.verifyUse('', 'strict'), {
+    await assert.rejects(fixture.images.verifyUse('', 'strict', imageId), {
       message: 'user specified image not specified, cannot verify image signature',
     });
-    await assert.rejects(fixture.images.verifyUse('A', 'strict'), /unable to get userSpecifiedImageRef from user specified image "A": /);
+    await assert.rejects(
+      fixture.images.verifyUse('A', 'strict', imageId),
+      /unable to get userSpecifiedImageRef from user specified image "A": /,
+    );
   });
 
   it('[I88] anything over another transport', async () => {

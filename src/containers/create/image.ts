@@ -41,7 +41,7 @@ export async function prepareStorage(
   const { id, createdAt, privileged } = made;
   const image = await step('image', async () => {
     const found = await findImage(ctx, creation);
-    await ctx.images.verifyUse(creation.image.userSpecifiedImage, creation.podMetadata.namespace);
+    await ctx.images.verifyUse(creation.image.userSpecifiedImage, creation.podMetadata.namespace, found.id);
     return found;
   });
   const name = containerName(creation.metadata, creation.podMetadata);

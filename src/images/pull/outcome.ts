@@ -1,6 +1,6 @@
 import { Failure, codeOf, kindOf, textOf, wrap } from '../../errors/index.ts';
-import { POLICY_REFUSAL } from '../policy.ts';
 import { isRegistryCode } from '../registry/index.ts';
+import { POLICY_REFUSAL } from '../trust/index.ts';
 
 /** How far a pull had come when it failed: decides the sentence that the reference would say [I51, I52]. */
 export type Stage = 'policy' | 'source' | 'image';

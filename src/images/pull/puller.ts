@@ -4,14 +4,14 @@ import type { Logger } from '../../log/index.ts';
 import type { BigDataItem } from '../../storage/index.ts';
 import type { PullProgress } from '../image.ts';
 import { type ImageManifest, UNKNOWN_SIZE } from '../manifest.ts';
-import { type Policy, enforcePolicy } from '../policy.ts';
 import { type ImageReference, formatReference } from '../reference.ts';
 import type { Schema1Manifest } from '../schema1.ts';
 import type { ImageStore } from '../store.ts';
+import { type Policy, type Signature, encodeSignature, enforcePolicy, refuseRejected, wantsSignatures } from '../trust/index.ts';
 import { type ChainLayer, LAYER_GONE, type LayerFetcher, type LayerListener, orLayerGone } from './layers.ts';
 import { type Stage, pullFailure } from './outcome.ts';
 import { blobsOf, fillSchema1 } from './schema1.ts';
-import { type ResolvedImage, type SourceContext, openSource, resolveImage, sourceName } from './source.ts';
+import { type ResolvedImage, type SourceContext, instanceOf, openSource, resolveImage, signaturesOf, sourceName } from './source.ts';
 import { PullStory } from './story.ts';
 
 export interface PullOrder {
@@ -35,13 +35,19 @@ export async function pullImage(order: PullOrder, store: ImageStore, layers: Lay
   const story = new PullStory(log);
   let stage: Stage = 'policy';
   try {
-    enforcePolicy(order.policy, reference);
+    refuseRejected(order.policy, reference);
     stage = 'source';
     const opened = await openSource(reference, source, signal);
     stage = 'image';
-    const image = await resolveImage(opened, reference, source, signal);
+    const instance = await instanceOf(opened, reference, source, signal);
+    const { digest } = instance;
+    const signatures = await signaturesOf(opened, instance, source, wantsSignatures(order.policy, reference), signal);
+    stage = 'policy';
+    await enforcePolicy(order.policy, { reference, digest, signatures }, signal);
+    stage = 'image';
+    const image = await resolveImage(opened, instance, source, signal);
     tell(order, image, 'resolved');
-    const id = await fillAndRecord({ order, image, log, story, store, layers }, signal);
+    const id = await fillAndRecord({ order, image, signatures, log, story, store, layers }, signal);
     tell(order, image, 'recorded');
     log.info(`Stored image ${id}: ${story.summary()}`);
     return id;
@@ -55,6 +61,7 @@ export async function pullImage(order: PullOrder, store: ImageStore, layers: Lay
 interface Running {
   readonly order: PullOrder;
   readonly image: ResolvedImage;
+  readonly signatures: readonly Signature[];
   readonly log: Logger;
   readonly story: PullStory;
   readonly store: ImageStore;
@@ -70,14 +77,14 @@ interface FilledImage {
 }
 
 async function fillAndRecord(running: Running, signal: AbortSignal): Promise<HexId> {
-  const { image, order, log, store } = running;
+  const { image, signatures, order, log, store } = running;
   for (let round = 1; ; round++) {
     try {
       const filled = await (image.manifest.kind === 'schema1'
         ? fillOldImage(running, image.manifest, signal)
         : fillImage(running, image.manifest, signal));
       signal.throwIfAborted();
-      await orLayerGone(store.createImage(recordOf(image, filled, order.reference)));
+      await orLayerGone(store.createImage(recordOf(image, filled, signatures, order.reference)));
       return filled.id;
     } catch (error) {
       // The last image above a shared layer may be removed between our finding the layer and our needing it.
@@ -131,19 +138,28 @@ async function missingBytes(chain: readonly ChainLayer[], store: ImageStore): Pr
 }
 
 /** The record and its data in the order of docs/reference/cri-o-ondisk.md §1.3 [I50]. */
-function recordOf(image: ResolvedImage, { id, top, config, configDigest }: FilledImage, reference: ImageReference) {
+function recordOf(
+  image: ResolvedImage,
+  { id, top, config, configDigest }: FilledImage,
+  signatures: readonly Signature[],
+  reference: ImageReference,
+) {
   const { index, manifestBytes, manifestDigest } = image;
   const bigData: BigDataItem[] = [{ key: configDigest, data: config }];
   if (index !== undefined) bigData.push({ key: `manifest-${index.digest}`, data: index.bytes, digest: index.digest });
   bigData.push({ key: `manifest-${manifestDigest}`, data: manifestBytes, digest: manifestDigest });
   bigData.push({ key: 'manifest', data: manifestBytes, digest: manifestDigest });
+  const blobs = signatures.map(encodeSignature);
+  const sizes = blobs.map((blob) => blob.length);
+  if (blobs.length > 0)
+    for (const key of ['signatures', `signature-${hexOf(manifestDigest)}`]) bigData.push({ key, data: Buffer.concat(blobs) });
   return {
     id,
     names: [formatReference(reference)],
     layer: top,
     digest: index?.digest ?? manifestDigest,
     created: image.config.created ?? new Date(),
-    metadata: '{}',
+    metadata: blobs.length === 0 ? '{}' : JSON.stringify({ 'signature-sizes': sizes, 'signatures-sizes': { [manifestDigest]: sizes } }),
     bigData,
   };
 }

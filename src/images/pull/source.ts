@@ -10,13 +10,33 @@ import { type Schema1Manifest, configOfSchema1 } from '../schema1.ts';
 import { type Platform, chooseInstance, isSame } from '../platform.ts';
 import { type ImageReference, familiarReference, formatReference, tagOrDigest } from '../reference.ts';
 import { type LoadedRegistries, type PullSource, pullSources } from '../registries/index.ts';
-import { RegistryClient, type Sessions, type Transport, checkDigest, loadTrust, readBlob } from '../registry/index.ts';
+import {
+  RegistryClient,
+  type Sessions,
+  type Transport,
+  type Trust,
+  checkDigest,
+  loadTrust,
+  readBlob,
+  withoutClient,
+} from '../registry/index.ts';
 import type { AuthFileSource, ImageSettings } from '../settings.ts';
+import { type Signature, collectSignatures } from '../trust/index.ts';
 import { checkImage } from './check-image.ts';
 
 /** A manifest that was found, and where. */
 export interface OpenedSource {
   readonly client: RegistryClient;
+  /** The image as it is called there. */
+  readonly reference: ImageReference;
+  readonly trust: Trust;
+  readonly bytes: Buffer;
+  readonly digest: Digest;
+  readonly manifest: Manifest;
+}
+
+/** One platform's manifest, and what was found with it to prove where it comes from; nothing else of it is read before that. */
+export interface Instance {
   readonly bytes: Buffer;
   readonly digest: Digest;
   readonly manifest: Manifest;
@@ -72,15 +92,14 @@ export async function openSource(reference: ImageReference, context: SourceConte
   throw wrap(`(Mirrors also failed: ${mirrors.join('\n')}): ${primary.name}`, primary.error);
 }
 
-/** From a manifest or index to one platform's image: instance, config and their agreement. */
+/** From an instance to its image: config, and its agreement with the manifest. */
 export async function resolveImage(
   opened: OpenedSource,
-  reference: ImageReference,
+  instance: Instance,
   context: SourceContext,
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
   const { client } = opened;
-  const instance = await instanceOf(opened, reference, context, signal);
   const { manifest } = instance;
   if (manifest.kind !== 'image' && manifest.kind !== 'schema1') throw notAnImage(manifest);
   const configBytes =
@@ -90,6 +109,30 @@ export async function resolveImage(
   reportPlatform(config, context);
   const index = opened.manifest.kind === 'index' ? { bytes: opened.bytes, digest: opened.digest } : undefined;
   return { client, index, manifest, manifestBytes: instance.bytes, manifestDigest: instance.digest, config, configBytes };
+}
+
+/**
+ * The signatures of an instance [I32]. Those that nobody asks for are kept for namespaces that will; that they cannot be read
+ * is no reason then to refuse the image.
+ */
+export async function signaturesOf(
+  opened: OpenedSource,
+  instance: Instance,
+  context: SourceContext,
+  wanted: boolean,
+  signal: AbortSignal,
+): Promise<readonly Signature[]> {
+  const { client, reference, trust } = opened;
+  const { settings, transport, log } = context;
+  const source = { dirs: settings.registriesDirs, fallback: settings.defaultLookaside, reference, client, transport, trust };
+  try {
+    return await collectSignatures(source, instance.digest, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (wanted) throw wrap('reading signatures', error);
+    log.warn(`Reading signatures failed, the policy needs none: ${textOf(error)}`);
+    return [];
+  }
 }
 
 /** How errors name a reference: `docker://busybox:latest`. */
@@ -127,7 +170,8 @@ async function attempt(
   const manifest = parseManifest(bytes, contentType);
   const digested = manifest.kind === 'schema1' ? manifest.payload : bytes;
   if (reference.digest !== undefined) checkManifest(digested, reference.digest);
-  return { client, bytes, digest: reference.digest ?? sha256(digested), manifest };
+  const place = { reference: source.reference, trust: withoutClient(trust) };
+  return { client, ...place, bytes, digest: reference.digest ?? sha256(digested), manifest };
 }
 
 function credentialSources({ authFiles, registries, settings }: SourceContext) {
@@ -135,12 +179,13 @@ function credentialSources({ authFiles, registries, settings }: SourceContext) {
   return { files: authFiles, helpers: credentialHelpers.length > 0 ? credentialHelpers : [AUTH_FILES_HELPER], env: settings.env };
 }
 
-async function instanceOf(
+/** The manifest for this machine: the one that was named, or the one that an index has for its platform. */
+export async function instanceOf(
   opened: OpenedSource,
   reference: ImageReference,
   context: SourceContext,
   signal: AbortSignal,
-): Promise<{ bytes: Buffer; digest: Digest; manifest: Manifest }> {
+): Promise<Instance> {
   if (opened.manifest.kind !== 'index') return opened;
   const entry = chooseInstance(opened.manifest, context.platform, sourceName(reference));
   const { bytes, contentType } = await opened.client.manifest(entry.digest, signal);

@@ -1,14 +1,9 @@
 import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Failure, codeOf, wrap } from '../errors/index.ts';
-import { type JsonTable, asTable, field, textField } from './json.ts';
-import { type ImageReference, formatReference, repositoryOf } from './reference.ts';
-
-/** One requirement of policy.json; `other` is a known type that is not verified here, and so never fulfilled [I30]. */
-export type Requirement =
-  | { readonly type: 'insecureAcceptAnything' }
-  | { readonly type: 'reject' }
-  | { readonly type: 'other'; readonly name: string };
+import { Failure, codeOf, wrap } from '../../errors/index.ts';
+import { asTable, field, parseForeignJson } from '../json.ts';
+import { type ImageReference, formatReference, repositoryOf } from '../reference.ts';
+import { type Requirement, onlyKeys, parseRequirements } from './requirements.ts';
 
 export interface Policy {
   readonly fallback: readonly Requirement[];
@@ -54,13 +49,7 @@ export async function loadPolicyOfUse(paths: PolicyPaths, namespace: string): Pr
 
 /** Fails with InvalidArgument in the reference's words for a malformed policy; unknown keys are errors [I30]. */
 export function parsePolicy(text: string): Policy {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw invalid('invalid JSON', error);
-  }
-  const table = asTable(value, 'policy');
+  const table = parseForeignJson(Buffer.from(text), 'policy');
   onlyKeys(table, ['default', 'transports']);
   const fallback = field(table, 'default');
   if (fallback === undefined) throw invalid('Default policy is missing');
@@ -88,33 +77,6 @@ export function requirementsFor(policy: Policy, reference: ImageReference): read
   return policy.docker.get('') ?? policy.fallback;
 }
 
-/** Fails where the policy does not let this image run; only what is understood and fulfilled is let through [I6, I31]. */
-export function enforcePolicy(policy: Policy, reference: ImageReference): void {
-  const name = formatReference(reference);
-  for (const requirement of requirementsFor(policy, reference)) {
-    switch (requirement.type) {
-      case 'insecureAcceptAnything':
-        break;
-      case 'reject':
-        throw rejected(`Running image docker://${name} is rejected by policy.`);
-      case 'other':
-        throw rejected(`A signature was required (${requirement.name}), but this version verifies no signatures of that kind`);
-      default:
-        return requirement satisfies never;
-    }
-  }
-}
-
-/** Whether an error says that the policy refused the image: the kubelet is told by a prefix [I6]. */
-export const POLICY_REFUSAL = 'POLICY_REFUSAL';
-
-function rejected(why: string): Failure {
-  return new Failure('PermissionDenied', why, {
-    code: POLICY_REFUSAL,
-    advice: 'Look at the scope in policy.json (containers-policy.json(5)) that matches this image.',
-  });
-}
-
 function scopesOf(reference: ImageReference): readonly string[] {
   const parts = repositoryOf(reference).split('/');
   const paths = parts.map((_, index) => parts.slice(0, parts.length - index).join('/'));
@@ -122,28 +84,6 @@ function scopesOf(reference: ImageReference): readonly string[] {
   const labels = host.split('.');
   const wildcards = labels.slice(1).map((_, index) => `*.${labels.slice(index + 1).join('.')}`);
   return [formatReference(reference), ...paths, ...wildcards];
-}
-
-const OTHER_TYPES: ReadonlySet<string> = new Set(['signedBy', 'signedBaseLayer', 'sigstoreSigned']);
-
-function parseRequirements(value: unknown): readonly Requirement[] {
-  if (!Array.isArray(value)) throw invalid('policy requirements are no list');
-  if (value.length === 0) throw invalid('List of verification policy requirements must not be empty');
-  return value.map((entry: unknown) => {
-    const table = asTable(entry, 'policy requirement');
-    const type = textField(table, 'type', 'policy requirement') ?? '';
-    if (type === 'insecureAcceptAnything' || type === 'reject') {
-      onlyKeys(table, ['type']);
-      return { type };
-    }
-    if (OTHER_TYPES.has(type)) return { type: 'other', name: type };
-    throw invalid(`Unknown policy requirement type ${JSON.stringify(type)}`);
-  });
-}
-
-function onlyKeys(table: JsonTable, allowed: readonly string[]): void {
-  const odd = Object.keys(table).find((key) => !allowed.includes(key));
-  if (odd !== undefined) throw invalid(`Unknown key ${JSON.stringify(odd)}`);
 }
 
 async function readPolicy(path: string): Promise<Policy> {
@@ -172,6 +112,6 @@ export function pathElement(namespace: string): string {
   return namespace;
 }
 
-function invalid(message: string, cause?: unknown): Failure {
-  return new Failure('InvalidArgument', message, { cause });
+function invalid(message: string): Failure {
+  return new Failure('InvalidArgument', message);
 }
