@@ -7,6 +7,7 @@ import { RUNTIME_VERSION } from '../version/index.ts';
 import { type Node, buildNode } from './build.ts';
 import { buildLogger } from './log.ts';
 import { notifyReady } from './notify.ts';
+import { mendStore, pullAgain } from './repair.ts';
 import { cgroupManagerOf } from './settings.ts';
 import { stopSignal, surviveDefects } from './signals.ts';
 import { StateFiles } from './version-file.ts';
@@ -53,6 +54,7 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
   const state = new StateFiles({ ...config.crio, log });
   const node = await buildNode(config, env, log);
   try {
+    const lost = await mendStore(config.crio, node.store, log);
     node.exits.start();
     await node.network.start();
     const behind = await takeUp(config, node, state, log);
@@ -63,6 +65,7 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
     for (const socket of waiting) serve(socket);
     log.info(`Serving CRI on ${config.api.listen}`);
     notifyReady(env, log);
+    void pullAgain(lost, node.images, log);
     const background = new Background(behind);
     return { stop: () => stop({ listener, server, node, state, background, log }) };
   } catch (error) {

@@ -1,4 +1,6 @@
 export { LayerUnpacker, type ArchiveCode, type IdMap, type UnpackLimits, type UnpackOptions, type UnpackedLayer } from './archive/index.ts';
+export { type CheckOptions, type Finding, countOf, describe } from './check/findings.ts';
+export { removeStorage } from './check/remove-storage.ts';
 export { type DriverSettings, parseStorageOptions } from './options.ts';
 export { Store, type StoreOptions } from './store.ts';
 export type {

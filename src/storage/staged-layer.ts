@@ -7,6 +7,7 @@ import type { HexId } from '../ids/index.ts';
 import type { Built, OverlayDriver } from './driver/overlay.ts';
 import type { Change, Ledger, Records } from './ledger.ts';
 import type { Staging } from './staging.ts';
+import type { Unsynced } from './unsynced.ts';
 import type { LayerRecord, LayerToCommit, StagedLayer } from './types.ts';
 
 export interface LayerWorkshop {
@@ -14,6 +15,7 @@ export interface LayerWorkshop {
   readonly ledger: Ledger;
   readonly driver: OverlayDriver;
   readonly staging: Staging;
+  readonly unsynced: Unsynced;
 }
 
 /** Where a layer's tar-split is kept (docs/reference/cri-o-ondisk.md §4.6). */
@@ -47,7 +49,7 @@ export async function stageLayer(shop: LayerWorkshop): Promise<StagedLayer> {
     const path = shop.staging.driver.addition();
     let built: Built | undefined;
     try {
-      built = await shop.driver.build(path, layer.id, layer.parent, diffDir);
+      [built] = await Promise.all([shop.driver.build(path, layer.id, layer.parent, diffDir), shop.unsynced.add(layer.id)]);
       const made = { path, built, tarSplit: hasTarSplit ? tarSplit : undefined };
       const record = await shop.ledger.change('make', (records) => publish(shop, records, layer, made));
       ended = true;

@@ -16,6 +16,7 @@ import {
   unknownContainer,
 } from './containers.ts';
 import { OverlayDriver } from './driver/overlay.ts';
+import { Health } from './check/health.ts';
 import { collectGarbage } from './garbage.ts';
 import { ImageIndex } from './image-index.ts';
 import {
@@ -36,6 +37,7 @@ import { bigDataFileName, layerId } from './names.ts';
 import { Reserve } from './reserve.ts';
 import { stageLayer } from './staged-layer.ts';
 import { Staging } from './staging.ts';
+import { Unsynced } from './unsynced.ts';
 import type { ContainerRecord, ImageRecord, LayerRecord, MountRequest, NewContainer, NewImage, StagedLayer } from './types.ts';
 
 export interface StoreOptions {
@@ -46,6 +48,8 @@ export interface StoreOptions {
   /** Words of `overlay.mountopt`. */
   readonly mountOptions?: readonly string[];
   readonly skipMountHome?: boolean;
+  /** False for a command beside the daemon: what was left by a power cut is the daemon's to mend. Default true. */
+  readonly isDaemon?: boolean;
   readonly log: Logger;
 }
 
@@ -65,6 +69,9 @@ export class Store {
   readonly #driver: OverlayDriver;
   readonly #staging: Staging;
   readonly #reserve: Reserve;
+  readonly #unsynced: Unsynced;
+  /** Finds damage and removes it. */
+  readonly health: Health;
   readonly #index = new ImageIndex();
   readonly #creating = new Set<HexId>();
 
@@ -83,6 +90,8 @@ export class Store {
     });
     this.#staging = new Staging({ driverHome: this.driverHome, graphRoot: options.graphRoot, log: options.log });
     this.#reserve = new Reserve(join(options.graphRoot, '.crio-reserve'), options.log);
+    const unsynced = join(options.graphRoot, '.crio-unsynced');
+    this.#unsynced = new Unsynced({ path: unsynced, sync: () => this.syncFileSystem(), log: options.log });
     this.#ledger = new Ledger({
       graphRoot: options.graphRoot,
       runRoot: options.runRoot,
@@ -94,6 +103,14 @@ export class Store {
         layersLoaded: () => this.#driver.forget(),
         deleteIncomplete: (records) => this.#deleteIncomplete(records),
       },
+    });
+    this.health = new Health({
+      graphRoot: options.graphRoot,
+      ledger: this.#ledger,
+      places: this.#places,
+      unsynced: this.#unsynced,
+      removeAll: (graves) => this.#removeAll(graves),
+      log: options.log,
     });
   }
 
@@ -108,6 +125,7 @@ export class Store {
       await store.#ledger.change('make', () => ({ result: undefined }));
       await store.#staging.recover();
       store.#staging.prepare();
+      if (options.isDaemon !== false) await store.health.mendUnsynced();
       await store.#reserve.refill();
       return store;
     } catch (error) {
@@ -118,6 +136,7 @@ export class Store {
 
   /** Waits for changes and removals under way. Mounts stay, the driver home's too. `sync`: everything is on disk then [J51]. */
   async close(options: { readonly sync?: boolean } = {}): Promise<void> {
+    await this.#unsynced.flush();
     await this.#ledger.close();
     await this.#staging.close();
     if (options.sync === true) await this.syncFileSystem();
@@ -235,7 +254,8 @@ export class Store {
 
   /** Layers of one image are staged and unpacked in parallel and committed bottom-up; the parent is named at the commit. */
   async stageLayer(_parent?: HexId): Promise<StagedLayer> {
-    return await stageLayer({ graphRoot: this.graphRoot, ledger: this.#ledger, driver: this.#driver, staging: this.#staging });
+    const { graphRoot } = this;
+    return await stageLayer({ graphRoot, ledger: this.#ledger, driver: this.#driver, staging: this.#staging, unsynced: this.#unsynced });
   }
 
   /** The directory with a layer's own contents. */

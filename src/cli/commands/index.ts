@@ -40,6 +40,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'Ask the running daemon for its configuration and containers',
     load: async () => (await import('./status.ts')).status,
   },
+  { ...program, name: 'check', summary: 'Look for damage in the storage directory', load: async () => (await import('./check.ts')).check },
   {
     ...program,
     name: 'complete',

@@ -72,6 +72,7 @@ export const crioTable = table(
     internal_repair: bool(true, 'After an unclean end the storage is checked at start and repaired.', {
       flag: 'internal-repair',
       env: 'CONTAINER_INTERNAL_REPAIR',
+      honoured: true,
     }),
   } satisfies Rows,
 );

@@ -7,6 +7,7 @@ import { Flights } from '../../sync/index.ts';
 import type { PullProgress } from '../image.ts';
 import type { Descriptor } from '../manifest.ts';
 import { type RegistryClient, blobStream } from '../registry/index.ts';
+import { spaceOf, unpackLimits } from './limits.ts';
 import { Slots } from './slots.ts';
 import { together } from './together.ts';
 
@@ -106,6 +107,7 @@ export class LayerFetcher {
         tarSplitPath: staged.tarSplitPath,
         blobDigest: blob.digest,
         diffId: layer.diffId,
+        limits: unpackLimits(await spaceOf(staged.diffDir), blob.size),
         signal,
         onProgress,
       });

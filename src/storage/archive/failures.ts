@@ -10,5 +10,5 @@ export function badArchive(what: string, cause?: unknown): Failure {
 /** The archive costs more than its caller allows. */
 export function overLimit(what: string): Failure {
   const code: ArchiveCode = 'LIMIT';
-  return new Failure('ResourceExhausted', what, { code, advice: 'Use an image with a smaller layer, or raise the limit.' });
+  return new Failure('ResourceExhausted', what, { code, advice: 'Use an image with smaller layers, or make room below the storage root.' });
 }

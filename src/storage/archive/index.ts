@@ -1,2 +1,5 @@
+export { type CleanName, cleanName, toPath, toText } from './names.ts';
+export { TYPE } from './tar-header.ts';
+export { type TarEntry, TarReader } from './tar-reader.ts';
 export { LayerUnpacker } from './unpacker.ts';
 export type { ArchiveCode, IdMap, UnpackLimits, UnpackOptions, UnpackedLayer } from './types.ts';

@@ -1,0 +1,78 @@
+import type { Logger } from '../../log/index.ts';
+import type { Grave } from '../images.ts';
+import type { Ledger } from '../ledger.ts';
+import type { Unsynced } from '../unsynced.ts';
+import { type Snapshot, check } from './check.ts';
+import { type CheckOptions, type Finding, describe } from './findings.ts';
+import { type RepairOptions, type RepairPlaces, removeDamaged } from './repair.ts';
+
+export interface HealthParts {
+  readonly graphRoot: string;
+  readonly ledger: Ledger;
+  readonly places: RepairPlaces;
+  readonly unsynced: Unsynced;
+  readonly removeAll: (graves: readonly Grave[]) => Promise<void>;
+  readonly log: Logger;
+}
+
+/** What is damaged in a store, and its way out. */
+export class Health {
+  readonly #parts: HealthParts;
+  #lost: readonly string[] = [];
+
+  constructor(parts: HealthParts) {
+    this.#parts = parts;
+  }
+
+  /** Looks for damage, while others may work in the store [J53, J55]. */
+  async check(options: CheckOptions): Promise<readonly Finding[]> {
+    const before = await this.#snapshot();
+    const findings = await check(this.#parts.graphRoot, before, options);
+    return findings.length === 0 ? findings : stillThere(findings, await this.#snapshot());
+  }
+
+  /** Removes what is damaged, and nothing else. Answers what is still damaged, and the names of images that went [J59, A209]. */
+  async repair(
+    findings: readonly Finding[],
+    options: RepairOptions,
+  ): Promise<{ readonly remaining: readonly Finding[]; readonly images: readonly string[] }> {
+    const { ledger, places, removeAll } = this.#parts;
+    const { graves, images } = await ledger.change('remove', (records) => removeDamaged(records, places, findings, options));
+    await removeAll(graves);
+    return { remaining: stillThere(findings, await this.#snapshot()), images };
+  }
+
+  /** After a power cut: the layers that were committed last are compared with their digests, and only they [p27]. */
+  async mendUnsynced(): Promise<void> {
+    const { unsynced, log } = this.#parts;
+    const suspects = await unsynced.load();
+    if (suspects.length === 0) return;
+    log.info(`The machine went down while ${suspects.length} layers were being written: checking them`);
+    const findings = await this.check({ digests: true, contents: true, maxOrphanAgeS: undefined, only: new Set(suspects) });
+    for (const finding of findings) log.warn(`Damaged: ${describe(finding)}`);
+    if (findings.length > 0) this.#lost = (await this.repair(findings, { removeContainers: true })).images;
+    await unsynced.forget();
+  }
+
+  /** Names of images that a power cut cost: their layers had not reached the disk. */
+  get lostImages(): readonly string[] {
+    return this.#lost;
+  }
+
+  async #snapshot(): Promise<Snapshot> {
+    return await this.#parts.ledger.change('make', ({ layers, images, containers }) => {
+      const byId = new Map([...layers.values()].map((layer) => [layer.id, layer] as const));
+      return { result: { layers: byId, images: [...images.values()], containers: [...containers.values()] } };
+    });
+  }
+}
+
+/** What others removed meanwhile is damaged no more. */
+function stillThere(findings: readonly Finding[], { layers, images, containers }: Snapshot): readonly Finding[] {
+  const known = {
+    layer: new Set(layers.keys()),
+    image: new Set(images.map(({ id }) => id)),
+    container: new Set(containers.map(({ id }) => id)),
+  };
+  return findings.filter(({ kind, id }) => known[kind].has(id));
+}

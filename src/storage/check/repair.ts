@@ -1,0 +1,99 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { HexId } from '../../ids/index.ts';
+import type { OverlayDriver } from '../driver/overlay.ts';
+import { type Grave, buryLayer, imageDirectory } from '../images.ts';
+import type { Change, Records } from '../ledger.ts';
+import type { Staging } from '../staging.ts';
+import type { Finding } from './findings.ts';
+
+export interface RepairPlaces {
+  readonly graphRoot: string;
+  readonly runRoot: string;
+  readonly driver: OverlayDriver;
+  readonly staging: Staging;
+}
+
+export interface RepairOptions {
+  /** Damaged containers go too, unless they are mounted [A209]. */
+  readonly removeContainers: boolean;
+}
+
+export interface Repaired {
+  readonly graves: Grave[];
+  /** Names of images that are gone: pulled again, they are whole. */
+  readonly images: readonly string[];
+}
+
+/**
+ * Takes what is damaged out of a store, and nothing else: containers if that is allowed, images that no container uses, and
+ * damaged layers with what stands upon them [A209, J59, p28]. Sound layers below stay, so that a pull fetches only the rest.
+ */
+export function removeDamaged(
+  records: Records,
+  places: RepairPlaces,
+  findings: readonly Finding[],
+  options: RepairOptions,
+): Change<Repaired> {
+  const idsOf = (kind: Finding['kind']) => new Set(findings.filter((finding) => finding.kind === kind).map(({ id }) => id));
+  const paths: string[] = [];
+  const containerLayers = options.removeContainers ? removeContainers(records, places, idsOf('container'), paths) : [];
+  const images = removeImages(records, places, idsOf('image'), paths);
+  const layers = [...containerLayers, ...removeLayers(records, idsOf('layer'))];
+  const graves: Grave[] = [];
+  const afterwards = () => {
+    for (const layer of layers) graves.push(...buryLayer(layer, places.graphRoot, places.driver, places.staging));
+    for (const path of paths) if (existsSync(path)) graves.push({ path, large: false });
+  };
+  return { result: { graves, images }, afterwards };
+}
+
+function removeContainers(records: Records, places: RepairPlaces, damaged: ReadonlySet<HexId>, paths: string[]): HexId[] {
+  const layers: HexId[] = [];
+  for (const id of damaged) {
+    const container = records.containers.get(id);
+    if (container === undefined || places.driver.isMounted(container.layer)) continue;
+    records.containers.delete(id);
+    records.layers.delete(container.layer);
+    records.mounts.delete(container.layer);
+    layers.push(container.layer);
+    for (const root of [places.graphRoot, places.runRoot]) paths.push(join(root, 'overlay-containers', id));
+  }
+  return layers;
+}
+
+function removeImages(records: Records, places: RepairPlaces, damaged: ReadonlySet<HexId>, paths: string[]): string[] {
+  const names: string[] = [];
+  for (const id of damaged) {
+    const image = records.images.get(id);
+    if (image === undefined || records.containers.values().some((container) => container.image === id)) continue;
+    names.push(...image.names);
+    records.images.delete(id);
+    paths.push(imageDirectory(places.graphRoot, id));
+  }
+  return names;
+}
+
+/** Damaged or orphaned layers and all upon them, the topmost first, as far as no image and no container needs them. */
+function removeLayers(records: Records, wanted: ReadonlySet<HexId>): HexId[] {
+  const used = new Set<HexId>();
+  const tops = [
+    ...records.images.values().flatMap((image) => [image.layer, ...image.mappedLayers]),
+    ...records.containers.values().map((container) => container.layer),
+  ];
+  for (const top of tops) for (let id = top; id !== undefined && !used.has(id); id = records.layers.get(id)?.parent) used.add(id);
+  const children = Map.groupBy(records.layers.values(), ({ parent }) => parent);
+  const removed: HexId[] = [];
+  const seen = new Set<HexId>();
+  const remove = (id: HexId): void => {
+    if (seen.has(id) || used.has(id) || records.layers.get(id) === undefined) return;
+    seen.add(id);
+    for (const child of children.get(id) ?? []) remove(child.id);
+    if (records.layers.hasChildren(id)) return;
+    records.layers.delete(id);
+    records.mounts.delete(id);
+    removed.push(id);
+  };
+  for (const id of wanted) remove(id);
+  return removed;
+}
