@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Failure, codeOf, kindOf, textOf, wrap } from '../errors/index.ts';
-import { type HexId, sha256 } from '../ids/index.ts';
+import { type Digest, type HexId, hexOf, sha256 } from '../ids/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { ImageRecord } from '../storage/index.ts';
 import { Flights } from '../sync/index.ts';
@@ -241,8 +241,17 @@ export class ImageService {
       transport: this.#transport,
       sessions: this.#sessions,
       platform: hostPlatform(goArchitecture(process.arch)),
+      storedConfig: (digest) => this.#storedConfig(digest),
       log: this.#log,
     };
+  }
+
+  /** Verified: what lies in the store may have been damaged since it was pulled. */
+  async #storedConfig(digest: Digest): Promise<Buffer | undefined> {
+    const record = (await this.#store.images()).find(({ id }) => id === hexOf(digest));
+    if (record?.bigDataNames.includes(digest) !== true) return undefined;
+    const bytes = await this.#store.imageBigData(record.id, digest).catch(() => undefined);
+    return bytes !== undefined && sha256(bytes) === digest ? bytes : undefined;
   }
 
   #report(key: string, progress: PullProgress): void {

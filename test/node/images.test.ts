@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { kindOf, textOf } from '../../src/errors/index.ts';
@@ -128,9 +128,26 @@ describe('a pull', () => {
     const steps: PullProgress['step'][] = [];
     await fixture.images.pull(name('again'), { onProgress: ({ step }) => steps.push(step) });
     assert.equal(asked('/again/manifests/'), manifests + 1);
-    assert.equal(asked('/again/blobs/'), blobs + 1); // The config.
+    assert.equal(asked('/again/blobs/'), blobs);
     assert.deepEqual(steps, ['resolved', 'reused', 'reused', 'recorded']);
     assert.equal(fixture.records().length, 1);
+  });
+
+  it('[I2] writes nothing where all is there, and mends what is not', async () => {
+    storage.putImage('mended', 'latest', { layers });
+    await pull('mended');
+    const [record] = fixture.records();
+    const file = join(fixture.dir, 'graph/overlay-images/images.json');
+    const item = join(fixture.dir, 'graph/overlay-images', record?.id ?? '', 'manifest');
+    const before = statSync(file, { bigint: true }).mtimeNs;
+    await fixture.images.pull(name('mended'));
+    assert.equal(statSync(file, { bigint: true }).mtimeNs, before);
+    const whole = readFileSync(item);
+    for (const damage of [() => rmSync(item), () => writeFileSync(item, '{}')]) {
+      damage();
+      await fixture.images.pull(name('mended'));
+      assert.deepEqual(readFileSync(item), whole);
+    }
   });
 
   it('[I49] adds a name to an image that is there, and moves a tag', async () => {

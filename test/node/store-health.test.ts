@@ -233,9 +233,6 @@ describe('after a power cut', () => {
     await fixture.images.pull(name('other'));
     const [base, middle = '', top] = await chainOf('one');
     const home = join(fixture.dir, 'graph/overlay');
-    const listed = JSON.parse(readFileSync(journal, 'utf8')) as { layers: string[] };
-    for (const layer of [base, middle, top])
-      assert.ok(layer !== undefined && listed.layers.includes(layer), 'a layer was committed unlisted');
     truncateSync(join(home, middle, 'diff/middle/c'), 0);
     // The boot that wrote the list has ended.
     writeFileSync(journal, JSON.stringify({ boot: 'another', layers: [middle, top] }));

@@ -1,7 +1,7 @@
 import { codeOf } from '../../errors/index.ts';
 import { type Digest, type HexId, hexOf, sha256 } from '../../ids/index.ts';
 import type { Logger } from '../../log/index.ts';
-import type { BigDataItem } from '../../storage/index.ts';
+import type { BigDataItem, NewImage } from '../../storage/index.ts';
 import type { PullProgress } from '../image.ts';
 import { type ImageManifest, UNKNOWN_SIZE } from '../manifest.ts';
 import { type ImageReference, formatReference } from '../reference.ts';
@@ -84,7 +84,8 @@ async function fillAndRecord(running: Running, signal: AbortSignal): Promise<Hex
         ? fillOldImage(running, image.manifest, signal)
         : fillImage(running, image.manifest, signal));
       signal.throwIfAborted();
-      await orLayerGone(store.createImage(recordOf(image, filled, signatures, order.reference)));
+      const wanted = recordOf(image, filled, signatures, order.reference);
+      if (!(await isStored(wanted, store))) await orLayerGone(store.createImage(wanted));
       return filled.id;
     } catch (error) {
       // The last image above a shared layer may be removed between our finding the layer and our needing it.
@@ -120,6 +121,18 @@ function listenerOf({ order, story }: Running): LayerListener {
   };
 }
 
+/** Whether the store has exactly this already: then nothing is written, and no disk is waited for. */
+async function isStored(wanted: NewImage, store: ImageStore): Promise<boolean> {
+  const known = (await store.images()).find(({ id }) => id === wanted.id);
+  if (known === undefined || known.layer !== wanted.layer || known.names[0] !== wanted.names[0]) return false;
+  if (wanted.metadata !== '{}' && known.metadata !== wanted.metadata) return false;
+  const isSame = ({ key, data, digest }: BigDataItem) => known.bigDataDigests.get(key) === (digest ?? sha256(data));
+  if (!wanted.bigData.every(isSame)) return false;
+  // A pull mends what a crash or somebody's hand took from an image.
+  const intact = wanted.bigData.map(async ({ key, data }) => (await store.imageBigData(known.id, key)).equals(data));
+  return (await Promise.all(intact.map((same) => same.catch(() => false)))).every(Boolean);
+}
+
 /** Ids bottom-up, as the store computes them from the config's diff IDs (docs/reference/cri-o-ondisk.md §1.7). */
 function chainOf(manifest: ImageManifest, diffIds: readonly Digest[], store: ImageStore): readonly ChainLayer[] {
   const chain: ChainLayer[] = [];
@@ -143,7 +156,7 @@ function recordOf(
   { id, top, config, configDigest }: FilledImage,
   signatures: readonly Signature[],
   reference: ImageReference,
-) {
+): NewImage {
   const { index, manifestBytes, manifestDigest } = image;
   const bigData: BigDataItem[] = [{ key: configDigest, data: config }];
   if (index !== undefined) bigData.push({ key: `manifest-${index.digest}`, data: index.bytes, digest: index.digest });

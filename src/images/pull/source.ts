@@ -64,6 +64,8 @@ export interface SourceContext {
   readonly transport: Transport;
   readonly sessions: Sessions;
   readonly platform: Platform;
+  /** The config with that digest, where an image that is here has it. */
+  readonly storedConfig: (digest: Digest) => Promise<Buffer | undefined>;
   readonly log: Logger;
 }
 
@@ -103,7 +105,9 @@ export async function resolveImage(
   const { manifest } = instance;
   if (manifest.kind !== 'image' && manifest.kind !== 'schema1') throw notAnImage(manifest);
   const configBytes =
-    manifest.kind === 'schema1' ? configOfSchema1(manifest, []) : await readBlob(client, manifest.config, MAX_DOCUMENT_BYTES, signal);
+    manifest.kind === 'schema1'
+      ? configOfSchema1(manifest, [])
+      : ((await context.storedConfig(manifest.config.digest)) ?? (await readBlob(client, manifest.config, MAX_DOCUMENT_BYTES, signal)));
   const config = parseImageConfig(configBytes);
   if (manifest.kind === 'image') checkImage(manifest, config);
   reportPlatform(config, context);
