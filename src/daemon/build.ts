@@ -1,22 +1,14 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Config } from '../config/index.ts';
-import {
-  type Container,
-  type ContainerContext,
-  ContainerRegistry,
-  type CreationContext,
-  Creations,
-  ExitWatcher,
-  Journal,
-} from '../containers/index.ts';
-import { Failure, textOf } from '../errors/index.ts';
+import { type ContainerContext, ContainerRegistry, type CreationContext, Creations, ExitWatcher, Journal } from '../containers/index.ts';
+import { Failure } from '../errors/index.ts';
 import { ImageService } from '../images/index.ts';
 import { NAMESPACE_KINDS, NamespaceMaker, ProcessWatcher, Readiness } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { NetworkService } from '../network/index.ts';
 import { readHostFacts } from '../oci/host/index.ts';
-import { Debris, type PodContext, SandboxRegistry, pinDirectory } from '../pods/index.ts';
+import { Debris, LifeEvents, type PodContext, SandboxRegistry, pinDirectory } from '../pods/index.ts';
 import type { RuntimeHandler } from '../oci/runtime/index.ts';
 import { type SeccompProfile, type SeccompSettings, loadDefaultSeccomp, loadSeccompProfile } from '../security/index.ts';
 import { Tracer, faultsFrom } from '../steps/index.ts';
@@ -43,6 +35,7 @@ export interface Node {
   readonly store: Store;
   readonly exits: ExitWatcher;
   readonly debris: Debris;
+  readonly life: LifeEvents;
   /** Ends workers and watches, the last made first; containers stay. */
   close(): Promise<void>;
 }
@@ -72,10 +65,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
   await journal.prepare();
   const tracer = tracerOf(env, log);
   const registry = new SandboxRegistry();
-  const onContainerEvent: ContainerContext['onEvent'] = (event, container) => {
-    if (event === 'stopped') infraEnded(registry, container, log);
-    if (event === 'deleted') registry.get(container.facts.pod.id)?.containers.delete(container);
-  };
+  const life = new LifeEvents(registry, log);
   const containers: ContainerContext = {
     store,
     registry: new ContainerRegistry(),
@@ -85,7 +75,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     tracer,
     log,
     watch: (container) => exits.watch(container),
-    onEvent: onContainerEvent,
+    onEvent: life.ofContainer,
   };
   const readiness = new Readiness();
   const exits = new ExitWatcher(containers, readiness, new ProcessWatcher(readiness));
@@ -105,7 +95,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     pausePulls: new Flights(),
     settings: podSettings(config),
     creations: new Creations(),
-    onEvent: () => {},
+    onEvent: life.ofPod,
   };
   const debris = new Debris(pods);
   journal.onDebris = (intent, leftovers) => debris.afterFailedUndo(intent, leftovers);
@@ -118,14 +108,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     await unpacker.close();
     await store.close({ sync: true });
   };
-  return { pods, containers, images, network, store, exits, debris, close };
-}
-
-/** A pause container that ends takes its pod with it [D111]. */
-function infraEnded(registry: SandboxRegistry, container: Container, log: Logger): void {
-  const sandbox = registry.get(container.id);
-  if (sandbox === undefined || sandbox.stopped) return;
-  void sandbox.markStopped().catch((error) => log.error(`Marking pod ${sandbox.id} as stopped failed: ${textOf(error)}`));
+  return { pods, containers, images, network, store, exits, debris, life, close };
 }
 
 /** With the points that crash tests end it at, if it is started by one. */

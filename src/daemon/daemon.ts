@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { type Config, type LoadedConfig, type Message, loadConfig, serializeConfig, validateConfig } from '../config/index.ts';
 import type { Logger } from '../log/index.ts';
 import { restoreAll, undoHalfMade, wipePods } from '../pods/index.ts';
-import { CriServer, Listener, PullBoard, criHandlers, inspectApi } from '../server/index.ts';
+import { CriServer, Listener, PodEvents, PullBoard, criHandlers, inspectApi } from '../server/index.ts';
 import { RUNTIME_VERSION } from '../version/index.ts';
 import { type Node, buildNode } from './build.ts';
 import { buildLogger } from './log.ts';
@@ -124,6 +124,7 @@ function criServer(config: Config, node: Node, pulls: PullBoard, log: Logger): C
     containers: node.containers,
     images: node.images,
     pulls,
+    events: config.runtime.enablePodEvents ? podEvents(node) : undefined,
     runtimeVersion: RUNTIME_VERSION,
     verboseConfig: () =>
       JSON.stringify({ sandboxImage: config.image.pauseImage, crio: { CgroupManager: cgroupManagerOf(config), ...plain(config.runtime) } }),
@@ -133,6 +134,12 @@ function criServer(config: Config, node: Node, pulls: PullBoard, log: Logger): C
     { maxReceive: Number(config.api.grpcMaxRecvMsgSize), maxSend: Number(config.api.grpcMaxSendMsgSize) },
     log,
   );
+}
+
+function podEvents({ pods, containers, life }: Node): PodEvents {
+  const events = new PodEvents(pods.registry, containers.registry);
+  life.listen((event) => events.tell(event));
+  return events;
 }
 
 /** Maps become objects, so that JSON shows them. */

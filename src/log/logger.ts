@@ -1,3 +1,5 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
 /**
  * Structured log lines in logrus' text form, as CRI-O writes them to stderr [C.4]:
  * `time="2026-01-02 03:04:05.000000000Z" level=info msg="…" key=value`.
@@ -14,6 +16,8 @@ export interface Logger {
   error(message: string, fields?: Fields): void;
   /** A logger that adds these fields to every line. */
   with(fields: Fields): Logger;
+  /** Does `work`: whatever it logs until its end, by this logger or by one of the same origin, carries these fields too. */
+  within<T>(fields: Fields, work: () => Promise<T>): Promise<T>;
   /** Whether a line of that level would be written: for messages that cost something to build. */
   enabled(level: Level): boolean;
 }
@@ -25,13 +29,13 @@ export interface LogSink {
   write(line: string): void;
 }
 
-export function createLogger(sink: LogSink, fields: Fields = {}): Logger {
+export function createLogger(sink: LogSink, fields: Fields = {}, work = new AsyncLocalStorage<Fields>()): Logger {
   const enabled = (level: Level) => LEVELS.indexOf(level) >= LEVELS.indexOf(sink.level);
   const emit = (level: Level, message: string, more: Fields | undefined) => {
     if (!enabled(level)) return;
     if (sink.filter !== undefined && !sink.filter.test(message)) return;
     let line = `time="${timestamp()}" level=${level} msg=${quoted(message)}`;
-    for (const [key, value] of Object.entries({ ...fields, ...more })) {
+    for (const [key, value] of Object.entries({ ...work.getStore(), ...fields, ...more })) {
       if (value !== undefined) line += ` ${key}=${bare(String(value))}`;
     }
     sink.write(`${line}\n`);
@@ -42,7 +46,8 @@ export function createLogger(sink: LogSink, fields: Fields = {}): Logger {
     info: (message, more) => emit('info', message, more),
     warn: (message, more) => emit('warning', message, more),
     error: (message, more) => emit('error', message, more),
-    with: (more) => createLogger(sink, { ...fields, ...more }),
+    with: (more) => createLogger(sink, { ...fields, ...more }, work),
+    within: async (more, run) => await work.run({ ...work.getStore(), ...more }, run),
     enabled,
   };
 }

@@ -1,5 +1,6 @@
 export type { PodContext, PodEvent, PodSettings } from './context.ts';
 export { createContainer } from './create-container.ts';
+export { type LifeEvent, LifeEvents } from './life-events.ts';
 export { pinDirectory } from './namespaces.ts';
 export { Debris } from './debris.ts';
 export { undoHalfMade } from './recover.ts';

@@ -49,7 +49,7 @@ async function stop(ctx: PodContext, sandbox: Sandbox, secondsLeft: number | und
     throw error;
   }
   await step('mark stopped', () => sandbox.markStopped());
-  if (!wasStopped) ctx.onEvent('stopped', sandbox);
+  ctx.onEvent('stopped', sandbox);
   ctx.log.info(`Stopped pod sandbox: ${sandbox.id}`);
 }
 

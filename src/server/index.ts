@@ -1,4 +1,5 @@
 export { type Served, criHandlers } from './cri/handlers.ts';
+export { PodEvents } from './cri/events/pod-events.ts';
 export { type CriHandlers, CriServer, type GrpcLimits } from './cri/server.ts';
 export { inspectApi } from './inspect/api.ts';
 export { PullBoard } from './inspect/pulls.ts';

@@ -41,6 +41,11 @@ export interface Method<I, O> {
   readonly responseStream: boolean;
 }
 
+/** A method that answers with any number of messages. */
+export interface StreamMethod<I, O> extends Method<I, O> {
+  readonly responseStream: true;
+}
+
 /** For generated code: the codec of one message from its three functions. */
 export function codec<T>(
   name: string,

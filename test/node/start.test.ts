@@ -90,6 +90,17 @@ test('[D213 D215 D216 D217 D218] Status, RuntimeConfig and UpdateRuntimeConfig',
   await node.client.UpdateRuntimeConfig({ runtimeConfig: { networkConfig: { podCidr: '10.1.0.0/16' } } });
 });
 
+test('[D219 C67 B87] without enable_pod_events the stream of events ends at once, and no pod has a time', async () => {
+  await booted('');
+  await node.start();
+  await node.registry();
+  assert.deepEqual(await node.client.GetContainerEvents().toArray(), []);
+  const { podSandboxId } = await node.client.RunPodSandbox({ config: podConfig(node.machine, 'p') });
+  const { timestamp, containersStatuses } = await node.client.PodSandboxStatus({ podSandboxId });
+  assert.deepEqual([timestamp, containersStatuses], [0n, []]);
+  await node.client.RemovePodSandbox({ podSandboxId });
+});
+
 test('[D2] what is not implemented says so by its name', async () => {
   await booted('');
   await node.start();

@@ -250,6 +250,7 @@ const nodeRows = {
   enable_pod_events: bool(false, 'The kubelet may subscribe to container events instead of asking every second.', {
     flag: 'enable-pod-events',
     env: 'ENABLE_POD_EVENTS',
+    honoured: true,
   }),
   irqbalance_config_restore_file: text(
     '/etc/sysconfig/orig_irq_banned_cpus',

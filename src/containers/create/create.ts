@@ -77,8 +77,8 @@ async function make(ctx: CreationContext, pod: PodForCreation, creation: Creatio
     undo.release();
     ctx.containers.registry.add(container);
     ctx.containers.watch(container);
-    if (!initIsAlive(container)) await takeEarlyExit(ctx, container);
     ctx.containers.onEvent('created', container);
+    if (!initIsAlive(container)) await takeEarlyExit(ctx, container);
     ctx.log.info(
       `Created container ${container.id}: ${creation.podMetadata.namespace}/${creation.podMetadata.name}/${creation.metadata.name}`,
     );

@@ -3,13 +3,15 @@ import type { ImageService } from '../../images/index.ts';
 import type { PodContext } from '../../pods/index.ts';
 import { createContainerRpc } from './containers/create.ts';
 import { execSyncRpc } from './containers/exec-sync.ts';
-import { listContainers } from './containers/list.ts';
+import { containerEntries, listContainers, streamContainers } from './containers/list.ts';
 import { removeContainerRpc } from './containers/remove.ts';
 import { reopenContainerLog } from './containers/reopen-log.ts';
 import { startContainerRpc } from './containers/start.ts';
 import { containerStatus } from './containers/status.ts';
 import { stopContainerRpc } from './containers/stop.ts';
 import { updateContainerResources } from './containers/update-resources.ts';
+import { getContainerEvents } from './events/get.ts';
+import type { PodEvents } from './events/pod-events.ts';
 import { imageFsInfo } from './images/fs-info.ts';
 import { listImages } from './images/list.ts';
 import { pullImage } from './images/pull.ts';
@@ -18,7 +20,7 @@ import { imageStatus } from './images/status.ts';
 import { runtimeConfig, updateRuntimeConfig } from './node/runtime-config.ts';
 import { status } from './node/status.ts';
 import { version } from './node/version.ts';
-import { listPodSandbox } from './pods/list.ts';
+import { listPodSandbox, podEntries, streamPodSandboxes } from './pods/list.ts';
 import { removePodSandbox } from './pods/remove.ts';
 import { runPodSandbox } from './pods/run.ts';
 import { podSandboxStatus } from './pods/status.ts';
@@ -32,6 +34,8 @@ export interface Served {
   readonly containers: ContainerContext;
   readonly images: ImageService;
   readonly pulls: PullBoard;
+  /** undefined without `enable_pod_events`. */
+  readonly events: PodEvents | undefined;
   /** Of the Version RPC. */
   readonly runtimeVersion: string;
   /** JSON for verbose Status [D216]. */
@@ -39,7 +43,8 @@ export interface Served {
 }
 
 /** RPC → handler: the whole of CRI that is served. What is not here answers UNIMPLEMENTED. */
-export function criHandlers({ pods, containers, images, pulls, runtimeVersion, verboseConfig }: Served): CriHandlers {
+export function criHandlers({ pods, containers, images, pulls, events, runtimeVersion, verboseConfig }: Served): CriHandlers {
+  const entries = { pods: podEntries(), containers: containerEntries() };
   return {
     RuntimeService: {
       Version: version(runtimeVersion),
@@ -49,14 +54,17 @@ export function criHandlers({ pods, containers, images, pulls, runtimeVersion, v
       RunPodSandbox: runPodSandbox(pods),
       StopPodSandbox: stopPodSandbox(pods),
       RemovePodSandbox: removePodSandbox(pods),
-      PodSandboxStatus: podSandboxStatus(pods),
-      ListPodSandbox: listPodSandbox(pods),
+      PodSandboxStatus: podSandboxStatus(pods, events),
+      ListPodSandbox: listPodSandbox(pods, entries.pods),
+      StreamPodSandboxes: streamPodSandboxes(pods, entries.pods),
       CreateContainer: createContainerRpc(pods),
       StartContainer: startContainerRpc(containers),
       StopContainer: stopContainerRpc(containers),
       RemoveContainer: removeContainerRpc(containers),
       ContainerStatus: containerStatus(containers),
-      ListContainers: listContainers(containers),
+      ListContainers: listContainers(containers, entries.containers),
+      StreamContainers: streamContainers(containers, entries.containers),
+      GetContainerEvents: getContainerEvents(events),
       ExecSync: execSyncRpc(containers),
       UpdateContainerResources: updateContainerResources(containers, {
         swapAccounting: pods.host.swapAccounting,

@@ -10,8 +10,10 @@ import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Failure, textOf } from '../../errors/index.ts';
 import type { Logger } from '../../log/index.ts';
-import { type Codec, type Method, encodeAnswer, services } from '../../wire/index.ts';
-import type { Handler, Rpc } from './rpc.ts';
+import { orAborted } from '../../sync/index.ts';
+import { type Codec, type Method, type StreamMethod, encodeAnswer, services } from '../../wire/index.ts';
+import { type Call, openCall } from './call.ts';
+import type { Handler, Rpc, StreamHandler } from './rpc.ts';
 import { statusOf } from './status.ts';
 
 export interface GrpcLimits {
@@ -21,7 +23,9 @@ export interface GrpcLimits {
 }
 
 type Services = typeof services;
-type MethodsOf<S> = { readonly [M in keyof S]?: S[M] extends Method<infer I, infer O> ? Handler<I, O> : never };
+type HandlerOf<M> =
+  M extends StreamMethod<infer I, infer O> ? StreamHandler<I, O> : M extends Method<infer I, infer O> ? Handler<I, O> : never;
+type MethodsOf<S> = { readonly [M in keyof S]?: HandlerOf<S[M]> };
 export type CriHandlers = { readonly [S in keyof Services]: MethodsOf<Services[S]> };
 
 /**
@@ -32,6 +36,8 @@ export class CriServer {
   readonly #server: Server;
   readonly #log: Logger;
   readonly #injector: ConnectionInjector;
+  /** Ends a stream that runs: some have no end of their own. */
+  readonly #streams = new Set<(reason: Failure) => void>();
 
   constructor(handlers: CriHandlers, limits: GrpcLimits, log: Logger) {
     this.#log = log;
@@ -47,8 +53,9 @@ export class CriServer {
     this.#injector.injectConnection(socket);
   }
 
-  /** Lets running calls end for at most so long, then cuts them off. */
+  /** Ends streams, lets running calls end for at most so long, then cuts them off. */
   async stop(graceMs: number): Promise<void> {
+    for (const end of this.#streams) end(new Failure('Unavailable', 'crio is stopping'));
     this.#injector.drain(graceMs);
     const closed = Promise.withResolvers<void>();
     const timer = setTimeout(() => this.#server.forceShutdown(), graceMs);
@@ -64,38 +71,67 @@ export class CriServer {
     for (const [name, method] of Object.entries(methods)) {
       const bytes = { requestSerialize: same, requestDeserialize: same, responseSerialize: same, responseDeserialize: same };
       definition[name] = { path: method.path, requestStream: method.requestStream, responseStream: method.responseStream, ...bytes };
-      const handler = (handlers as Readonly<Record<string, AnyHandler | undefined>>)[name];
-      implementation[name] = method.responseStream ? refuseStream(name) : this.#unary(name, method, handler);
+      const handler = (handlers as Readonly<Record<string, unknown>>)[name] ?? unimplemented(name);
+      implementation[name] = method.responseStream
+        ? this.#stream(name, method, handler as StreamHandler<unknown, never>)
+        : this.#unary(name, method, handler as Handler<unknown, never>);
     }
     this.#server.addService(definition as never, implementation as never);
   }
 
-  #unary(name: string, method: AnyMethod, handler: AnyHandler | undefined) {
+  #unary(name: string, method: AnyMethod, handler: Handler<unknown, never>) {
     return (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
-      if (handler === undefined) {
-        reply(statusOf(unimplemented(name)));
-        return;
-      }
-      void this.#answer(name, method, handler, call).then(
+      void this.#logged(method, call, async (log) => {
+        const { rpc, done } = openCall(name, call, log);
+        try {
+          const answer = await handler(method.request.decode(call.request), rpc);
+          return encodeAnswer(method.response, answer);
+        } finally {
+          done();
+        }
+      }).then(
         (answer) => reply(null, answer),
         (error: unknown) => reply(statusOf(error)),
       );
     };
   }
 
-  async #answer(name: string, method: AnyMethod, handler: AnyHandler, call: ServerUnaryCall<Buffer, Buffer>): Promise<Buffer> {
-    const log = this.#log.with({ id: randomUUID(), name: method.path });
-    const { rpc, done } = beginRpc(name, call, log);
-    try {
-      const request = method.request.decode(call.request);
-      if (log.enabled('debug')) log.debug(`Request: ${name}`);
-      return encodeAnswer(method.response, await handler(request, rpc));
-    } catch (error) {
-      log.debug(`Response error: ${textOf(error)}`);
-      throw error;
-    } finally {
-      done();
-    }
+  #stream(name: string, method: AnyMethod, handler: StreamHandler<unknown, never>) {
+    return (call: ServerWritableStream<Buffer, Buffer>): void => {
+      void this.#logged(method, call, async (log) => {
+        const { rpc, abort, done } = openCall(name, call, log);
+        this.#streams.add(abort);
+        try {
+          for await (const answer of handler(method.request.decode(call.request), rpc)) {
+            await orAborted(written(call, encodeAnswer(method.response, answer)), rpc.signal);
+          }
+        } finally {
+          this.#streams.delete(abort);
+          done();
+        }
+      }).then(
+        () => call.end(),
+        (error: unknown) => call.emit('error', statusOf(error)),
+      );
+    };
+  }
+
+  /** Whatever is logged on behalf of the call carries its id and its method [C53, D14]; contents are never logged [C55]. */
+  async #logged<T>(method: AnyMethod, call: Call, work: (log: Logger) => Promise<T>): Promise<T> {
+    const log = this.#log;
+    return await log.within({ id: randomUUID(), name: method.path }, async () => {
+      const began = performance.now();
+      const took = () => `${(performance.now() - began).toFixed(1)} ms`;
+      if (log.enabled('debug')) log.debug(`Request: ${method.request.name}, ${call.request.length} bytes`);
+      try {
+        const answer = await work(log);
+        if (log.enabled('debug')) log.debug(`Response: ${method.response.name} after ${took()}`);
+        return answer;
+      } catch (error) {
+        if (log.enabled('debug')) log.debug(`Response error after ${took()}: ${textOf(error)}`);
+        throw error;
+      }
+    });
   }
 }
 
@@ -107,38 +143,17 @@ interface AnyMethod {
   readonly requestStream: boolean;
   readonly responseStream: boolean;
 }
-type AnyHandler = (request: unknown, rpc: Rpc) => Promise<never>;
 
 const same = (bytes: Buffer): Buffer => bytes;
 
-/** grpc-go's text for a method that a server does not know [D2]. */
-function unimplemented(name: string): Failure {
-  return new Failure('Unimplemented', `unknown method ${name} for service runtime.v1: this version of crio does not serve it`);
-}
-
-function refuseStream(name: string) {
-  return (call: ServerWritableStream<Buffer, Buffer>): void => {
-    const { code, details } = statusOf(unimplemented(name));
-    call.emit('error', { code, details });
+/** grpc-go's text for a method that a server does not know [D2]. Serves unary methods and streams alike. */
+function unimplemented(name: string): (request: unknown, rpc: Rpc) => never {
+  return () => {
+    throw new Failure('Unimplemented', `unknown method ${name} for service runtime.v1: this version of crio does not serve it`);
   };
 }
 
-/** One signal per call, linked by hand and let go at its end: AbortSignal.any keeps memory for every request. */
-function beginRpc(method: string, call: ServerUnaryCall<Buffer, Buffer>, log: Logger): { rpc: Rpc; done: () => void } {
-  const gone = new AbortController();
-  const deadline = deadlineOf(call);
-  const secondsLeft = () => (deadline === undefined ? undefined : (deadline - Date.now()) / 1000);
-  const onCancelled = () => {
-    const late = deadline !== undefined && Date.now() >= deadline;
-    gone.abort(late ? new Failure('DeadlineExceeded', 'context deadline exceeded') : new Failure('Canceled', 'context canceled'));
-  };
-  call.once('cancelled', onCancelled);
-  return { rpc: { method, signal: gone.signal, secondsLeft, log }, done: () => void call.off('cancelled', onCancelled) };
-}
-
-/** Milliseconds since the epoch; undefined for a call without deadline. */
-function deadlineOf(call: ServerUnaryCall<Buffer, Buffer>): number | undefined {
-  const deadline = call.getDeadline();
-  const at = deadline instanceof Date ? deadline.getTime() : deadline;
-  return Number.isFinite(at) ? at : undefined;
+/** Settles when the client's window has taken the message. */
+async function written(call: ServerWritableStream<Buffer, Buffer>, message: Buffer): Promise<void> {
+  await new Promise<void>((resolve) => call.write(message, () => resolve()));
 }

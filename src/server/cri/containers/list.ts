@@ -7,22 +7,34 @@ import {
   type ListContainersRequest,
   type ListContainersResponse,
   type MessageInput,
-  encodeRepeatedEntry,
+  type StreamContainersRequest,
+  type StreamContainersResponse,
 } from '../../../wire/index.ts';
+import { Entries } from '../entries.ts';
 import { labelsMatch } from '../labels.ts';
-import type { Handler } from '../rpc.ts';
+import type { Handler, StreamHandler } from '../rpc.ts';
 
-/** The answer is the concatenation of entries that were encoded when the container last changed. */
-export function listContainers(containers: ContainerContext): Handler<ListContainersRequest, ListContainersResponse> {
-  const encoded = new WeakMap<Container, { readonly revision: number; readonly bytes: Buffer }>();
-  const entryOf = (container: Container): Buffer => {
-    const known = encoded.get(container);
-    if (known !== undefined && known.revision === container.revision) return known.bytes;
-    const bytes = encodeRepeatedEntry(1, WireContainer, entry(container));
-    encoded.set(container, { revision: container.revision, bytes });
-    return bytes;
+export function listContainers(
+  containers: ContainerContext,
+  entries: ContainerEntries,
+): Handler<ListContainersRequest, ListContainersResponse> {
+  return async ({ filter }) => entries.all(select(containers, filter));
+}
+
+/** The same list in messages that no number of containers makes too large [D118]. */
+export function streamContainers(
+  containers: ContainerContext,
+  entries: ContainerEntries,
+): StreamHandler<StreamContainersRequest, StreamContainersResponse> {
+  return async function* ({ filter }) {
+    yield* entries.inMessages(select(containers, filter));
   };
-  return async ({ filter }) => Buffer.concat(select(containers, filter).map(entryOf));
+}
+
+export type ContainerEntries = Entries<Container, WireContainer>;
+
+export function containerEntries(): ContainerEntries {
+  return new Entries<Container, WireContainer>(WireContainer, entry);
 }
 
 /** [D164] Ids by unique prefix; no match is an empty list. */

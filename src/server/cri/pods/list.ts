@@ -4,23 +4,32 @@ import {
   type ListPodSandboxResponse,
   PodSandbox,
   type PodSandboxFilter,
-  encodeRepeatedEntry,
+  type StreamPodSandboxesRequest,
+  type StreamPodSandboxesResponse,
 } from '../../../wire/index.ts';
+import { Entries } from '../entries.ts';
 import { labelsMatch } from '../labels.ts';
-import type { Handler } from '../rpc.ts';
+import type { Handler, StreamHandler } from '../rpc.ts';
 import { stateOfSandbox } from './status.ts';
 
-/** The answer is the concatenation of entries that were encoded when the pod last changed. */
-export function listPodSandbox(pods: PodContext): Handler<ListPodSandboxRequest, ListPodSandboxResponse> {
-  const encoded = new WeakMap<Sandbox, { readonly revision: number; readonly bytes: Buffer }>();
-  const entryOf = (sandbox: Sandbox): Buffer => {
-    const known = encoded.get(sandbox);
-    if (known !== undefined && known.revision === sandbox.revision) return known.bytes;
-    const bytes = encodeRepeatedEntry(1, PodSandbox, entry(sandbox));
-    encoded.set(sandbox, { revision: sandbox.revision, bytes });
-    return bytes;
+export function listPodSandbox(pods: PodContext, entries: PodEntries): Handler<ListPodSandboxRequest, ListPodSandboxResponse> {
+  return async ({ filter }) => entries.all(select(pods, filter));
+}
+
+/** The same list in messages that no number of pods makes too large [D118]. */
+export function streamPodSandboxes(
+  pods: PodContext,
+  entries: PodEntries,
+): StreamHandler<StreamPodSandboxesRequest, StreamPodSandboxesResponse> {
+  return async function* ({ filter }) {
+    yield* entries.inMessages(select(pods, filter));
   };
-  return async ({ filter }) => Buffer.concat(select(pods, filter).map(entryOf));
+}
+
+export type PodEntries = Entries<Sandbox, PodSandbox>;
+
+export function podEntries(): PodEntries {
+  return new Entries<Sandbox, PodSandbox>(PodSandbox, entry);
 }
 
 /** [D116, D117] */

@@ -8,12 +8,21 @@ import {
   type PodSandboxStatusRequest,
   type PodSandboxStatusResponse,
 } from '../../../wire/index.ts';
+import type { PodEvents } from '../events/pod-events.ts';
 import type { Handler } from '../rpc.ts';
 
-export function podSandboxStatus(pods: PodContext): Handler<PodSandboxStatusRequest, PodSandboxStatusResponse> {
+/** With `enable_pod_events` also the time of this view and all of the pod's containers [D114]. */
+export function podSandboxStatus(
+  pods: PodContext,
+  events: PodEvents | undefined,
+): Handler<PodSandboxStatusRequest, PodSandboxStatusResponse> {
   return async ({ podSandboxId, verbose }) => {
     const sandbox = find(pods, podSandboxId);
-    return { status: statusOfSandbox(sandbox), info: verbose ? new Map([['info', verboseInfo(sandbox)]]) : new Map() };
+    return {
+      status: statusOfSandbox(sandbox),
+      info: verbose ? new Map([['info', verboseInfo(sandbox)]]) : new Map(),
+      ...(events === undefined ? {} : { timestamp: events.timestamp(), containersStatuses: events.containersOf(sandbox) }),
+    };
   };
 }
 
