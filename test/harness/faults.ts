@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -39,12 +38,13 @@ export class Faults {
     if (!this.hit) writeFileSync(this.#path('at'), '');
   }
 
-  /** Waits until the daemon stands still at a point that was armed with `pause`. */
-  async paused(): Promise<void> {
-    for (let tries = 0; processStat(this.#node.daemonPid)?.state !== 'T'; tries++) {
-      assert.ok(tries < 1000, 'the daemon did not come to the point');
+  /** Waits until the daemon stands still at a point that was armed with `pause`; false when `isOver` before that. */
+  async paused(isOver: () => boolean): Promise<boolean> {
+    while (processStat(this.#node.daemonPid)?.state !== 'T') {
+      if (isOver()) return false;
       await delay(10);
     }
+    return true;
   }
 
   resume(): void {

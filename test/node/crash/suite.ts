@@ -5,8 +5,9 @@ import { FAULTY, Faults } from '../../harness/faults.ts';
 import { BUSYBOX, type TestNode, useNode } from '../../harness/node.ts';
 import { type LifeOptions, PodLife } from '../../harness/pod-life.ts';
 import { OBEDIENT, containerConfig, podConfig, runPod, stateOf } from '../../harness/pods.ts';
+import { processesOf } from '../../harness/processes.ts';
 
-/** A pod with a host port, in the two forms that a pod can have. */
+/** A pod with a host port, and one with a pause container. */
 function variants(runtimeHandler: string): readonly (readonly [string, LifeOptions])[] {
   const portMappings = [{ hostPort: 18080, containerPort: 80 }];
   const plain: LifeOptions = { runtimeHandler, pod: (base) => ({ ...base, portMappings }) };
@@ -23,90 +24,139 @@ function variants(runtimeHandler: string): readonly (readonly [string, LifeOptio
 
 /**
  * For every step that the code takes in a pod's life, at its begin and at its end (and, with a helper, just after that was
- * started): the daemon is killed there, or the step fails, or the helper is killed. Afterwards the same call succeeds, the
- * bystander has noticed nothing, and at the end of the life nothing is left.
+ * started): the daemon is killed there, the step fails, the helper is killed, or the container's monitor is. Afterwards
+ * the same call succeeds, the bystander has noticed nothing, and at the end of the life nothing is left.
  */
-export function crashSuite(runtimeHandler: string): void {
-  let bystander: { containerId: string; podSandboxId: string; pid: number };
-  const node = useNode({ images: ['busybox'], ...FAULTY }, async ({ client, machine }) => {
-    const ids = await runPod(client, podConfig(machine, 'bystander'), containerConfig('b', BUSYBOX, OBEDIENT), runtimeHandler);
-    bystander = { ...ids, pid: await initPid(node, ids.containerId) };
-  });
-  const faults = new Faults(node);
+export function crashSuite(runtimeHandler: string, wanted: typeof variants = variants): void {
+  let bystander: Bystander | undefined;
+  const node = useNode({ images: ['busybox'], ...FAULTY }, async () => (bystander = await Bystander.start(node, runtimeHandler)));
+  const crash = new Crash(node, () => bystander ?? assert.fail('nobody stands by'));
 
-  for (const [name, options] of variants(runtimeHandler)) {
-    test(`[D183 D23] ${runtimeHandler}: the daemon is killed at every step of the life of ${name}`, async () => {
-      const points = await pointsOf(options);
+  for (const [name, options] of wanted(runtimeHandler)) {
+    test(`[D183] ${runtimeHandler}: the daemon is killed at every step of the life of ${name}`, async () => {
+      const points = await crash.pointsOf(options);
       assert.ok(points.length > 50, `only ${points.length} points`);
-      await atEach(points, ['kill'], options);
+      await crash.atEach(points, ['kill'], options);
     });
 
     test(`${runtimeHandler}: every step of the life of ${name} fails`, async () => {
-      const begins = (await pointsOf(options)).filter((point) => point.startsWith('begin '));
-      await atEach(begins, ['fail'], options);
+      const begins = (await crash.pointsOf(options)).filter((point) => point.startsWith('begin '));
+      await crash.atEach(begins, ['fail'], options);
     });
 
     test(`${runtimeHandler}: every helper in the life of ${name} is killed when it has begun, and a little later`, async () => {
-      const helpers = (await pointsOf(options)).filter((point) => point.startsWith('helper '));
-      await atEach(helpers, ['kill-helper@0', 'kill-helper@4'], options);
+      const helpers = (await crash.pointsOf(options)).filter((point) => point.startsWith('helper '));
+      await crash.atEach(helpers, ['kill-helper@0', 'kill-helper@4'], options);
+    });
+
+    test(`[p09] ${runtimeHandler}: the monitor in the life of ${name} is killed at every step that it lives to see`, async () => {
+      const points = await crash.pointsOf(options);
+      const from = points.indexOf('end CreateContainer/conmon and runtime create');
+      const to = points.findIndex((point) => point.startsWith('begin StopContainer/'));
+      assert.ok(from >= 0 && to > from);
+      await crash.atEach(points.slice(from, to + 1), ['kill-monitor'], options);
     });
   }
+}
 
-  async function pointsOf(options: LifeOptions): Promise<string[]> {
-    await node.restart();
-    return await faults.pointsOf(() => new PodLife(node, 'healthy', options).finish());
+/** A pod that runs through it all. */
+class Bystander {
+  readonly podSandboxId: string;
+  readonly monitor: number;
+  readonly #node: TestNode;
+  readonly #containerId: string;
+  readonly #init: number;
+
+  private constructor(node: TestNode, ids: { podSandboxId: string; containerId: string }, processes: { init: number; monitor: number }) {
+    this.#node = node;
+    this.podSandboxId = ids.podSandboxId;
+    this.#containerId = ids.containerId;
+    this.#init = processes.init;
+    this.monitor = processes.monitor;
+  }
+
+  static async start(node: TestNode, runtimeHandler: string): Promise<Bystander> {
+    const config = podConfig(node.machine, 'bystander');
+    const ids = await runPod(node.client, config, containerConfig('b', BUSYBOX, OBEDIENT), runtimeHandler);
+    return new Bystander(node, ids, await processesOf(node, ids.containerId));
+  }
+
+  async isWell(): Promise<void> {
+    assert.equal((await stateOf(this.#node.client, this.#containerId)).state, ContainerState.CONTAINER_RUNNING);
+    assert.equal((await processesOf(this.#node, this.#containerId)).init, this.#init, 'the bystander was started anew');
+  }
+}
+
+class Crash {
+  readonly #node: TestNode;
+  readonly #bystander: () => Bystander;
+  readonly #faults: Faults;
+
+  constructor(node: TestNode, bystander: () => Bystander) {
+    this.#node = node;
+    this.#bystander = bystander;
+    this.#faults = new Faults(node);
+  }
+
+  /** Of a daemon that has just started: some steps come once in its life. */
+  async pointsOf(options: LifeOptions): Promise<string[]> {
+    await this.#node.restart();
+    return await this.#faults.pointsOf(() => new PodLife(this.#node, 'healthy', options).finish());
   }
 
   /** All of them, also after one that failed: what goes wrong at one step often does at its neighbours, and that is telling. */
-  async function atEach(points: readonly string[], actions: readonly string[], options: LifeOptions): Promise<void> {
+  async atEach(points: readonly string[], actions: readonly string[], options: LifeOptions): Promise<void> {
     const failures: string[] = [];
     for (const point of points) {
       for (const action of actions) {
         try {
-          // Some steps come once in a daemon's life.
-          if (!(await lifeWith(point, action, options))) {
-            await node.restart();
-            assert.ok(await lifeWith(point, action, options), 'the point was not passed');
-          }
-          assert.deepEqual(await node.leaks(), [], 'it left something');
-          await bystanderIsWell();
+          await this.#at(point, action, options);
         } catch (error) {
           failures.push(`${action} at "${point}": ${error instanceof Error ? error.message : String(error)}`);
           console.error(failures.at(-1));
-          faults.disarm();
-          await node.removePods([bystander.podSandboxId]);
-          await node.remember();
+          this.#faults.disarm();
+          await this.#node.removePods([this.#bystander().podSandboxId]);
+          await this.#node.remember();
         }
       }
     }
     assert.deepEqual(failures, []);
   }
 
-  async function lifeWith(point: string, action: string, options: LifeOptions): Promise<boolean> {
+  async #at(point: string, action: string, options: LifeOptions): Promise<void> {
+    if (!(await this.#lifeWith(point, action, options))) {
+      await this.#node.restart();
+      assert.ok(await this.#lifeWith(point, action, options), 'the point was not passed');
+    }
+    assert.deepEqual(await this.#node.leaks(), [], 'it left something');
+    await this.#bystander().isWell();
+  }
+
+  /** Whether the point was passed. A call may fail once, at the point. */
+  async #lifeWith(point: string, action: string, options: LifeOptions): Promise<boolean> {
     const dies = action === 'kill';
-    faults.arm(action, point);
-    const life = new PodLife(node, 'faulty', options);
+    this.#faults.arm(action === 'kill-monitor' ? 'pause' : action, point);
+    const life = new PodLife(this.#node, 'faulty', options);
+    const monitor = action === 'kill-monitor' ? this.#killMonitor(life) : undefined;
     for (let failures = 0, restarted = false; life.next !== undefined;) {
       try {
         await life.step();
       } catch (error) {
-        if (!faults.hit || ++failures > 1) throw error;
+        if (!this.#faults.hit || ++failures > 1) throw error;
       }
-      if (!dies || !faults.hit || restarted) continue;
-      await node.ended('30 s of the point');
-      await node.start();
+      if (!dies || !this.#faults.hit || restarted) continue;
+      await this.#node.ended('30 s of the point');
+      await this.#node.start();
       restarted = true;
     }
-    return faults.hit;
+    await monitor;
+    return this.#faults.hit;
   }
 
-  async function bystanderIsWell(): Promise<void> {
-    assert.equal((await stateOf(node.client, bystander.containerId)).state, ContainerState.CONTAINER_RUNNING);
-    assert.equal(await initPid(node, bystander.containerId), bystander.pid, 'the bystander was started anew');
+  /** While the daemon stands still at its point: all monitors but the bystander's. */
+  async #killMonitor(life: PodLife): Promise<void> {
+    if (!(await this.#faults.paused(() => life.next === undefined))) return;
+    await this.#node.exec(['sh', '-c', `kill -KILL $(pgrep -x conmon | grep -v -x ${this.#bystander().monitor})`]);
+    this.#faults.resume();
   }
-}
-
-async function initPid(node: TestNode, containerId: string): Promise<number> {
-  const { info } = await node.client.ContainerStatus({ containerId, verbose: true });
-  return (JSON.parse(info.get('info') ?? '{}') as { pid: number }).pid;
 }
