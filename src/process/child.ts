@@ -6,6 +6,8 @@ import { Failure, codeOf, textOf } from '../errors/index.ts';
 import { type SpawnOptions, type SpawnedChild, spawnChild, tryWait } from '../linux/index.ts';
 import { helperStarted } from '../steps/index.ts';
 
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -50,9 +52,11 @@ export async function exitOf(pid: number): Promise<Exit> {
   process.setMaxListeners(Math.max(process.getMaxListeners(), process.listenerCount('SIGCHLD') + 10));
   process.on('SIGCHLD', look);
   look(); // It may have ended before we listened.
+  const awake = setInterval(() => {}, LONGEST_TIMER_MS); // A listener for signals alone lets a process end that has nothing else to do.
   try {
     return await promise;
   } finally {
+    clearInterval(awake);
     process.off('SIGCHLD', look);
   }
 }
