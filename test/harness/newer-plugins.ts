@@ -1,39 +1,7 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { runOk } from '../../src/process/index.ts';
-import { debianMirror, proxyEnvironment } from './newer-debian.ts';
-import { cacheDir } from './tools.ts';
+import { testingPackage } from './testing-package.ts';
 
-const SUITE = 'testing';
-const TIMEOUT_MS = 5 * 60_000;
-
-/**
- * The directory of the CNI plugins of the next Debian, which know CNI 1.1 (GC, STATUS; Debian 12's 1.1.1 do not): unpacked
- * once a machine into the tests' cache, by an apt with lists of its own, so that the machine's packages stay as they are.
- */
+/** The directory of the CNI plugins of the next Debian, which know CNI 1.1 (GC, STATUS; Debian 12's 1.1.1 do not). */
 export async function newerPlugins(): Promise<string> {
-  const root = join(cacheDir, `${SUITE}-cni`);
-  const plugins = join(root, 'usr/lib/cni');
-  if (existsSync(plugins)) return plugins;
-  const apt = join(cacheDir, `${SUITE}-apt`);
-  mkdirSync(join(apt, 'cache'), { recursive: true });
-  writeFileSync(join(apt, 'sources.list'), `deb ${debianMirror()} ${SUITE} main\n`);
-  const script = `set -eu
-    root=$1 apt=$2
-    [ -d "$root" ] && exit
-    cd "$apt"
-    set -- -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$apt/lists" \\
-      -o Dir::Cache="$apt/cache" -o APT::Sandbox::User=root -qq
-    mkdir -p lists/partial cache/archives/partial
-    rm -rf "$root.building" ./*.deb
-    apt-get "$@" update >&2
-    apt-get "$@" download containernetworking-plugins >&2
-    dpkg-deb -x ./*.deb "$root.building"
-    mv "$root.building" "$root"
-    rm -rf lists ./*.deb`;
-  await runOk(['flock', `${root}.lock`, 'sh', '-c', script, 'sh', root, apt], {
-    timeoutMs: TIMEOUT_MS,
-    env: { PATH: process.env['PATH'] ?? '', ...proxyEnvironment() },
-  });
-  return plugins;
+  return join(await testingPackage('containernetworking-plugins', 'cni'), 'usr/lib/cni');
 }
