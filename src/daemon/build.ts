@@ -4,7 +4,7 @@ import type { Config } from '../config/index.ts';
 import { type ContainerContext, ContainerRegistry, type CreationContext, Creations, ExitWatcher, Journal } from '../containers/index.ts';
 import { Failure } from '../errors/index.ts';
 import { ImageService } from '../images/index.ts';
-import { NAMESPACE_KINDS, NamespaceMaker, ProcessWatcher, Readiness } from '../linux/index.ts';
+import { NamespaceMaker, PIN_KINDS, ProcessWatcher, Readiness } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { NetworkService } from '../network/index.ts';
 import { readHostFacts } from '../oci/host/index.ts';
@@ -120,7 +120,7 @@ function tracerOf(env: NodeJS.ProcessEnv, log: Logger): Tracer {
 async function makeDirectories(config: Config): Promise<void> {
   const { runtime, crio } = config;
   const directories = [runtime.containerExitsDir, runtime.containerAttachSocketDir, crio.logDir];
-  directories.push(...NAMESPACE_KINDS.map((kind) => pinDirectory(runtime.namespacesDir, kind)));
+  directories.push(...PIN_KINDS.map((kind) => pinDirectory(runtime.namespacesDir, kind)));
   for (const path of directories) await mkdir(path, { recursive: true, mode: 0o755 });
 }
 

@@ -1,7 +1,8 @@
 import { type RuntimeHandlerConfig, parseSize } from '../config/index.ts';
-import { Failure } from '../errors/index.ts';
+import { Failure, textOf } from '../errors/index.ts';
+import { recursiveAttributesLack } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
-import { OciRuntime, type RuntimeHandler, RuntimeTable, probeFeatures } from '../oci/runtime/index.ts';
+import { OciRuntime, type RuntimeFeatures, type RuntimeHandler, RuntimeTable, probeFeatures } from '../oci/runtime/index.ts';
 
 /** The root of a handler that names none, whatever its binary is [K3]. */
 const DEFAULT_ROOT = '/run/crun';
@@ -36,8 +37,17 @@ async function toHandler(name: string, config: RuntimeHandlerConfig, log: Logger
     allowedAnnotations: config.allowedAnnotations,
     defaultAnnotations: config.defaultAnnotations,
     seccompProfile: config.seccompProfile,
-    features: await probeFeatures(config.runtimePath, env, log),
+    features: withoutWhatTheKernelLacks(name, await probeFeatures(config.runtimePath, env, log), log),
   };
+}
+
+/** [B115, K18] */
+function withoutWhatTheKernelLacks(name: string, features: RuntimeFeatures, log: Logger): RuntimeFeatures {
+  if (!features.recursiveReadOnly) return features;
+  const lack = recursiveAttributesLack();
+  if (lack === undefined) return features;
+  log.warn(`Runtime handler "${name}" supports Recursive Read-only (RRO) mounts, but kernel does not: ${textOf(lack)}`);
+  return { ...features, recursiveReadOnly: false };
 }
 
 /** Bytes; validateConfig left nothing in it that is no size [K11]. */

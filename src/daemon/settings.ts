@@ -5,7 +5,7 @@ import { type ImageSettings, defaultImageSettings } from '../images/index.ts';
 import type { NetworkSettings } from '../network/index.ts';
 import type { MonitorSettings } from '../oci/monitor/index.ts';
 import type { SpecSettings } from '../oci/spec/index.ts';
-import type { PodSettings } from '../pods/index.ts';
+import { type PodSettings, configuredMappings } from '../pods/index.ts';
 import type { CgroupManagerName } from '../resources/index.ts';
 import { CRIO_VERSION } from '../version/index.ts';
 import { dirname, join } from 'node:path';
@@ -43,6 +43,11 @@ export function podSettings(config: Config): PodSettings {
     defaultSysctls: parseSysctls(config.runtime.defaultSysctls),
     cgroupManager: cgroupManagerOf(config),
     sharedCpuset: config.runtime.sharedCpuset,
+    userns: {
+      mappings: configuredMappings(config.runtime.uidMappings, config.runtime.gidMappings),
+      minimumUid: Number(config.runtime.minimumMappableUid),
+      minimumGid: Number(config.runtime.minimumMappableGid),
+    },
   };
 }
 

@@ -23,7 +23,9 @@ const MOVE_MOUNT_F_EMPTY_PATH = 4;
 const CLOEXEC = 1;
 const OPEN_TREE_CLONE = 1;
 const OPEN_TREE_CLOEXEC = 0o2000000;
+const MOUNT_ATTR_RDONLY = 0x1n;
 const MOUNT_ATTR_IDMAP = 0x100000n;
+const AT_RECURSIVE = 0x8000;
 
 /** MS_* flags as MOUNT_ATTR_*; the others are the file system's own words. */
 const ATTRIBUTES: readonly (readonly [flag: number, attribute: number])[] = [
@@ -71,30 +73,52 @@ export function mountByParameters(
 
 /** Clones the mount at `source` (not what is mounted below), maps its ids by a user namespace, attaches it privately at `target`. */
 export function bindIdMapped(source: string, target: string, userNamespace: number): void {
+  moveMount(cloneIdMapped(source, userNamespace), target);
+}
+
+/** The error with which the kernel refuses to map the ids of what lies at `source`; undefined: it can. May block on its file system. */
+export function idMapLack(source: string, userNamespace: number): unknown {
+  try {
+    closeSync(cloneIdMapped(source, userNamespace));
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+/** A detached mount; the caller owns its descriptor. */
+function cloneIdMapped(source: string, userNamespace: number): number {
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
   const tree = answered(syscallFn(OPEN_TREE, 'int', AT.FDCWD, 'const char *', source, 'uint', flags), 'open_tree', source);
-  // struct mount_attr: attributes to set, to clear, propagation, user namespace.
-  const attributes = new BigUint64Array([MOUNT_ATTR_IDMAP, 0n, BigInt(MS.PRIVATE), BigInt(userNamespace)]);
-  const result: unknown = syscallFn(
-    MOUNT_SETATTR,
-    'int',
-    tree,
-    'const char *',
-    '',
-    'uint',
-    AT.EMPTY_PATH,
-    'void *',
-    attributes,
-    'size_t',
-    attributes.byteLength,
-  );
   try {
-    answered(result, 'mount_setattr', source);
+    setAttributes(tree, [MOUNT_ATTR_IDMAP, 0n, BigInt(MS.PRIVATE), BigInt(userNamespace)], 0, source);
+    return tree;
   } catch (error) {
     closeSync(tree);
     throw error;
   }
-  moveMount(tree, target);
+}
+
+/** The error with which this kernel refuses to make a mount and all below it read-only (Linux ≥ 5.12 does it); undefined: it can. */
+export function recursiveAttributesLack(): unknown {
+  try {
+    using context = new OwnedFd(answered(syscallFn(FSOPEN, 'const char *', 'tmpfs', 'uint', CLOEXEC), 'fsopen', 'tmpfs'));
+    fsconfig(context.fd, FSCONFIG_CMD_CREATE, null, null);
+    // Attached nowhere: it is gone with its descriptor.
+    using detached = new OwnedFd(answered(syscallFn(FSMOUNT, 'int', context.fd, 'uint', CLOEXEC, 'uint', 0), 'fsmount', 'tmpfs'));
+    setAttributes(detached.fd, [MOUNT_ATTR_RDONLY, 0n, 0n, 0n], AT_RECURSIVE, 'tmpfs');
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+/** mount_setattr(2) of the mount itself. struct mount_attr: attributes to set, to clear, propagation, user namespace. */
+function setAttributes(fd: number, attributes: readonly [bigint, bigint, bigint, bigint], flags: number, on: string): void {
+  const struct = new BigUint64Array(attributes);
+  const all = AT.EMPTY_PATH | flags;
+  const size = struct.byteLength;
+  answered(syscallFn(MOUNT_SETATTR, 'int', fd, 'const char *', '', 'uint', all, 'void *', struct, 'size_t', size), 'mount_setattr', on);
 }
 
 /** Attaches a detached mount and closes its descriptor. */

@@ -10,7 +10,15 @@ export {
   unmountLazily,
 } from './mount.ts';
 export { type ProcessStat, isAlive, processStat, signalProcess } from './processes.ts';
-export { NAMESPACE_KINDS, type NamespaceKind, NamespaceMaker, type NamespaceRequest } from './namespaces.ts';
+export {
+  NAMESPACE_KINDS,
+  type NamespaceKind,
+  NamespaceMaker,
+  type NamespaceRequest,
+  PIN_KINDS,
+  type PinKind,
+  type UserNamespaceRequest,
+} from './namespaces.ts';
 export { OwnedFd, closeFd } from './fd.ts';
 export {
   AT,
@@ -54,9 +62,10 @@ export {
 } from './inroot.ts';
 export { BlockingCalls } from './blocking.ts';
 export { type LockMode, tryLockFile, unlockFile } from './locks.ts';
+export { sysctlFailure, sysctlPath } from './sysctl.ts';
 export { isNamespaceFile } from './nsfs.ts';
 export { sendUnixDatagram } from './datagram.ts';
-export { bindIdMapped, mountByParameters } from './fs-context.ts';
+export { bindIdMapped, idMapLack, mountByParameters, recursiveAttributesLack } from './fs-context.ts';
 export { deleteUdpConntrack } from './conntrack.ts';
 export { removeTreeAt } from './remove.ts';
 export { type ChildExit, type SpawnOptions, type SpawnedChild, spawnChild, tryWait } from './spawn.ts';

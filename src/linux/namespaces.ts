@@ -4,13 +4,37 @@ import { Failure, type FailureKind } from '../errors/index.ts';
 
 export const NAMESPACE_KINDS = ['ipc', 'net', 'uts'] as const;
 export type NamespaceKind = (typeof NAMESPACE_KINDS)[number];
+/** What a pod may have pinned: those that a thread can make, and a user namespace. */
+export const PIN_KINDS = [...NAMESPACE_KINDS, 'user'] as const;
+export type PinKind = (typeof PIN_KINDS)[number];
+
+/**
+ * A user namespace and the namespaces that it owns, which no thread of many can make: a process has made them and stands in
+ * them until they are pinned (`holdUserNamespace` of process/).
+ */
+export interface UserNamespaceRequest {
+  /** Where it is pinned. */
+  readonly pin: string;
+  /** The process, as this one knows it. It must be in new namespaces of every kind that is not the host's. */
+  readonly holder: number;
+  /** Lines of /proc/PID/uid_map: `<inside> <outside> <count>`. */
+  readonly uidMap: string;
+  readonly gidMap: string;
+  /** Root of the namespace, as this one knows it: owns the pin files [D66]. */
+  readonly root: { readonly uid: number; readonly gid: number };
+}
 
 export interface NamespaceRequest {
   /** Where each namespace is pinned: an absolute path per kind; the file is made, its directory must exist. */
   readonly pins: Readonly<Record<NamespaceKind, string>>;
+  /** Absent for a pod in the host's user namespace. */
+  readonly user?: UserNamespaceRequest | undefined;
   /** Kinds of which the host's own is pinned instead of a new one. */
   readonly host: readonly NamespaceKind[];
-  /** Written inside the new namespaces, in order; keys in dotted or slashed form. */
+  /**
+   * Written inside the new namespaces, in order; keys in dotted or slashed form. A thread cannot write them as a user namespace's root:
+   * see `writeSysctlsInside` of process/.
+   */
   readonly sysctls: readonly (readonly [key: string, value: string])[];
 }
 

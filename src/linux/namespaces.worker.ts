@@ -1,11 +1,17 @@
-import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, fchownSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { Failure, codeOf, kindOf, textOf } from '../errors/index.ts';
 import { setInterfaceUp } from './interfaces.ts';
 import { lastError, libc } from './libc.ts';
 import { MS, mount, unmountIfMounted } from './mount.ts';
-import { NAMESPACE_KINDS, type NamespaceKind, type NamespaceReply, type NamespaceRequest } from './namespaces.ts';
+import {
+  NAMESPACE_KINDS,
+  type NamespaceKind,
+  type NamespaceReply,
+  type NamespaceRequest,
+  type UserNamespaceRequest,
+} from './namespaces.ts';
+import { sysctlFailure, sysctlPath } from './sysctl.ts';
 
 /** Only synchronous calls in this file: see NamespaceMaker. */
 const CLONE = { ipc: 0x08000000, net: 0x40000000, uts: 0x04000000 } as const satisfies Record<NamespaceKind, number>;
@@ -18,7 +24,8 @@ parentPort?.on('message', (request: NamespaceRequest & { readonly id: number }) 
   const reply = (answer: NamespaceReply) => parentPort?.postMessage(answer);
   const pinned: string[] = [];
   try {
-    for (const kind of request.host) pin(kind, request.pins[kind], pinned);
+    if (request.user !== undefined) pinUserNamespace(request.user, pinned);
+    for (const kind of request.host) pin(kind, request, pinned);
     const fresh = NAMESPACE_KINDS.filter((kind) => !request.host.includes(kind));
     if (fresh.length > 0) makeFresh(fresh, request, pinned);
     reply({ id: request.id });
@@ -32,10 +39,10 @@ parentPort?.on('message', (request: NamespaceRequest & { readonly id: number }) 
 });
 
 function makeFresh(kinds: readonly NamespaceKind[], request: NamespaceRequest, pinned: string[]): void {
-  const flags = kinds.reduce((sum, kind) => sum | CLONE[kind], 0);
-  if (unshare(flags) !== 0) throw lastError('unshare', kinds.join(','));
   try {
-    for (const kind of kinds) pin(kind, request.pins[kind], pinned);
+    if (request.user === undefined) leave(kinds);
+    else enter(kinds, request.user.holder);
+    for (const kind of kinds) pin(kind, request, pinned);
     if (kinds.includes('net')) setInterfaceUp('lo');
     for (const [key, value] of request.sysctls) writeSysctl(key, value);
   } finally {
@@ -43,23 +50,64 @@ function makeFresh(kinds: readonly NamespaceKind[], request: NamespaceRequest, p
   }
 }
 
-function pin(kind: NamespaceKind, path: string, pinned: string[]): void {
-  closeSync(openSync(path, 'wx', 0o600));
-  pinned.push(path);
+function leave(kinds: readonly NamespaceKind[]): void {
+  const flags = kinds.reduce((sum, kind) => sum | CLONE[kind], 0);
+  if (unshare(flags) !== 0) throw lastError('unshare', kinds.join(','));
+}
+
+function enter(kinds: readonly NamespaceKind[], pid: number): void {
+  for (const kind of kinds) {
+    const fd = openSync(`/proc/${pid}/ns/${kind}`, 'r');
+    try {
+      if (setns(fd, CLONE[kind]) !== 0) throw lastError('setns', `the new ${kind} namespace`);
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+/** Gives the holder's user namespace its maps, which can be done once, and pins it. */
+function pinUserNamespace(user: UserNamespaceRequest, pinned: string[]): void {
+  for (const [file, map] of [
+    ['uid_map', user.uidMap],
+    ['gid_map', user.gidMap],
+  ] as const) {
+    try {
+      writeFileSync(`/proc/${user.holder}/${file}`, map);
+    } catch (error) {
+      const lines = map.trim().replaceAll('\n', ', ');
+      throw new Failure('InvalidArgument', `the kernel refuses ${file} "${lines.slice(0, 200)}": ${textOf(error)}`, {
+        cause: error,
+        advice: 'Check that the ranges do not overlap and that our own user namespace has all of these ids.',
+      });
+    }
+  }
+  makePinFile(user.pin, user, pinned);
+  mount(`/proc/${user.holder}/ns/user`, user.pin, 'none', MS.BIND);
+}
+
+function pin(kind: NamespaceKind, request: NamespaceRequest, pinned: string[]): void {
+  const path = request.pins[kind];
+  makePinFile(path, request.user, pinned);
   mount(`/proc/thread-self/ns/${kind}`, path, 'none', MS.BIND);
 }
 
-function writeSysctl(key: string, value: string): void {
-  // sysctl(8): if a slash comes first in the key, slashes separate and dots are literal; else the other way round.
-  const path =
-    key.includes('/') && !(key.indexOf('.') >= 0 && key.indexOf('.') < key.indexOf('/'))
-      ? key
-      : key.replaceAll(/[./]/g, (c) => (c === '.' ? '/' : '.'));
-  if (path.split('/').some((part) => part === '..' || part === '')) throw new Failure('InvalidArgument', `invalid sysctl name "${key}"`);
+function makePinFile(path: string, user: UserNamespaceRequest | undefined, pinned: string[]): void {
+  const fd = openSync(path, 'wx', 0o600);
+  pinned.push(path);
   try {
-    writeFileSync(join('/proc/sys', path), value);
+    if (user !== undefined) fchownSync(fd, user.root.uid, user.root.gid);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function writeSysctl(key: string, value: string): void {
+  const path = sysctlPath(key);
+  try {
+    writeFileSync(path, value);
   } catch (error) {
-    throw new Failure('InvalidArgument', `failed to write sysctl "${key}" = "${value}": ${textOf(error)}`, { cause: error });
+    throw sysctlFailure(key, value, textOf(error), error);
   }
 }
 

@@ -13,11 +13,12 @@ import type { Flights } from '../sync/index.ts';
 import type { SandboxId } from '../ids/index.ts';
 import type { SandboxRegistry } from './registry.ts';
 import type { Sandbox } from './sandbox.ts';
+import type { UsernsSettings } from './userns/index.ts';
 
 export interface PodSettings {
   /** Pods without a log directory of their own log below it [D44]. */
   readonly logDir: string;
-  /** Pins lie in its `netns`, `ipcns`, `utsns` [D64]. */
+  /** Pins lie in its `netns`, `ipcns`, `utsns`, `userns` [D64]. */
   readonly namespacesDir: string;
   readonly pauseImage: string;
   readonly pauseCommand: string;
@@ -27,6 +28,7 @@ export interface PodSettings {
   readonly cgroupManager: 'systemd' | 'cgroupfs';
   /** CPUs that containers may share, as the kernel writes lists of them [D193]. */
   readonly sharedCpuset: string;
+  readonly userns: UsernsSettings;
 }
 
 export type PodEvent = 'started' | 'stopped' | 'deleted';

@@ -16,6 +16,7 @@ export async function createContainer(ctx: PodContext, request: CreateRequest, s
   const creation = checkRequest(request);
   const sandbox = findSandbox(ctx, request.podSandboxId);
   refuseIfStopped(sandbox);
+  refuseIfUnmapped(sandbox);
   return await createIn(
     ctx.containerCreation,
     sandbox,
@@ -54,4 +55,12 @@ function findSandbox(ctx: PodContext, id: string): Sandbox {
 
 function refuseIfStopped(sandbox: Sandbox): void {
   if (sandbox.stopped) throw new Failure('FailedPrecondition', `CreateContainer failed as the sandbox was stopped: ${sandbox.id}`);
+}
+
+/** A restored pod whose spec has lost its maps: a container in its namespace would own nothing [D91]. */
+function refuseIfUnmapped({ id, facts }: Sandbox): void {
+  if (facts.pins.user === undefined || facts.idMappings !== undefined) return;
+  throw new Failure('FailedPrecondition', 'infra container not found', {
+    advice: `The id mappings of pod ${id} are missing in its config.json: remove the pod, the kubelet makes it again.`,
+  });
 }

@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
 import { toRfc3339 } from '../clock/index.ts';
+import { isNamespaceFile } from '../linux/index.ts';
 import { type OciSpec, decodeSpec } from '../oci/spec/index.ts';
 import type { ContainerRecord } from '../storage/index.ts';
 import type { PodContext } from './context.ts';
@@ -73,7 +74,9 @@ async function runtimeOf(ctx: PodContext, id: string): Promise<string | undefine
 function pinsBeside(netns: string): OciSpec['linux']['namespaces'][number][] {
   const [, directory, uuid] = /^(.*)\/netns\/([^/]+)$/.exec(netns) ?? [];
   if (uuid === undefined) return [];
-  return (['ipc', 'uts'] as const).map((type) => ({ type, path: `${directory}/${type}ns/${uuid}` }));
+  const user = `${directory}/userns/${uuid}`;
+  const beside = (['ipc', 'uts'] as const).map((type) => ({ type, path: `${directory}/${type}ns/${uuid}` }));
+  return isNamespaceFile(user) ? [...beside, { type: 'user', path: user }] : beside;
 }
 
 /** What a kubelet finds its pods and containers by. */

@@ -11,3 +11,4 @@ export { runSandbox } from './run.ts';
 export { Sandbox, type SandboxFacts } from './sandbox.ts';
 export { stopSandbox } from './stop.ts';
 export { wipePods } from './wipe.ts';
+export { configuredMappings } from './userns/index.ts';

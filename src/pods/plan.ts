@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import { type Nanoseconds, nowNs } from '../clock/index.ts';
 import { infraName, podName } from '../containers/index.ts';
-import { Failure, wrap } from '../errors/index.ts';
+import { Failure } from '../errors/index.ts';
 import { type SandboxId, newHexId } from '../ids/index.ts';
 import type { NamespaceKind } from '../linux/index.ts';
 import type { PortMapping } from '../network/index.ts';
@@ -15,6 +15,8 @@ import {
   type StringMap,
   filterAnnotations,
 } from '../oci/spec/index.ts';
+import type { Pins } from './namespaces.ts';
+import { type UsernsPlan, type UsernsSettings, namesHostIds, planUserns } from './userns/index.ts';
 
 /** CRI's limit for one label, key and value together [D48]. */
 const LABEL_BYTES = 4096;
@@ -33,7 +35,11 @@ export interface SandboxPlan {
   readonly namespaceOptions: NamespaceOption;
   readonly hostNamespaces: readonly NamespaceKind[];
   /** Where its namespaces will be pinned. */
-  readonly pins: Readonly<Record<NamespaceKind, string>>;
+  readonly pins: Pins;
+  /** undefined: it is in the host's user namespace. */
+  readonly userns: UsernsPlan | undefined;
+  /** Its requests name users and groups by the host's ids [F28]. */
+  readonly namesHostIds: boolean;
   readonly hostNetwork: boolean;
   readonly privileged: boolean;
   /** No pause container [D75]. */
@@ -62,7 +68,8 @@ export interface PlanSettings {
   readonly nodeName: string;
   readonly logDir: string;
   readonly dropInfraCtr: boolean;
-  readonly pins: Readonly<Record<NamespaceKind, string>>;
+  readonly pins: Pins;
+  readonly userns: UsernsSettings;
 }
 
 export function planSandbox(request: PodSandboxConfig, runtimeHandler: string, runtime: OciRuntime, settings: PlanSettings): SandboxPlan {
@@ -70,13 +77,14 @@ export function planSandbox(request: PodSandboxConfig, runtimeHandler: string, r
   const id = newHexId() as SandboxId;
   const security = config.linux?.securityContext;
   const namespaceOptions = security?.namespaceOptions ?? { network: 0, pid: 0, ipc: 0, targetId: '' };
-  refuseUserNamespace(namespaceOptions);
   const hostNetwork = namespaceOptions.network === NamespaceMode.NODE;
   const hostPid = namespaceOptions.pid === NamespaceMode.NODE;
   const hostIpc = namespaceOptions.ipc === NamespaceMode.NODE;
   const labels = labelsOf(config, metadata);
   const logDirectory = logDirectoryOf(config, id, settings.logDir);
   const { handler } = runtime;
+  const annotations = new Map([...handler.defaultAnnotations, ...filterAnnotations(config.annotations, handler.allowedAnnotations)]);
+  const userns = planUserns(security, annotations, settings.userns);
   return {
     id,
     name,
@@ -85,11 +93,13 @@ export function planSandbox(request: PodSandboxConfig, runtimeHandler: string, r
     config,
     createdAt: nowNs(),
     labels,
-    annotations: new Map([...handler.defaultAnnotations, ...filterAnnotations(config.annotations, handler.allowedAnnotations)]),
+    annotations,
     hostname: config.hostname === '' ? (hostNetwork ? settings.nodeName : id.slice(0, 12)) : config.hostname,
     namespaceOptions,
     hostNamespaces: [...(hostNetwork ? (['net'] as const) : []), ...(hostIpc ? (['ipc'] as const) : [])],
-    pins: settings.pins,
+    pins: userns === undefined ? { ...settings.pins, user: undefined } : settings.pins,
+    userns,
+    namesHostIds: namesHostIds(security, annotations, settings.userns),
     hostNetwork,
     privileged: security?.privileged === true || hostNetwork || hostPid || hostIpc,
     dropInfra: settings.dropInfraCtr && namespaceOptions.pid !== NamespaceMode.POD && runtime.signalsDirectly,
@@ -146,12 +156,4 @@ function portMappingsOf(config: PodSandboxConfig): PortMapping[] {
       if (known === undefined) throw new Failure('InvalidArgument', `unknown protocol ${protocol} of host port ${hostPort}`);
       return { hostPort, containerPort, protocol: known, hostIp };
     });
-}
-
-function refuseUserNamespace(options: NamespaceOption): void {
-  if (options.usernsOptions === undefined || options.usernsOptions.mode === NamespaceMode.NODE) return;
-  throw wrap(
-    'pods with a user namespace of their own',
-    new Failure('Unimplemented', 'not supported yet', { advice: 'Run the pod with hostUsers: true, or leave hostUsers out.' }),
-  );
 }

@@ -7,13 +7,14 @@ import { UndoStack, allEnded } from '../sync/index.ts';
 import type { Intent, Progress } from '../containers/index.ts';
 import type { PodContext } from './context.ts';
 import { startInfra, writeSpoofedState } from './infra.ts';
-import { connect, newPins, podNetwork } from './namespaces.ts';
+import { connect, newPins, pinNamespaces, podNetwork } from './namespaces.ts';
 import { type SandboxPlan, planSandbox, requestedMetadata } from './plan.ts';
 import type { SandboxIntent } from './recover.ts';
 import { Sandbox, type SandboxFacts } from './sandbox.ts';
 import { buildSpec, saveSpec } from './spec.ts';
-import { type SandboxStorage, prepareStorage } from './storage.ts';
-import { droppedInfraDirectory, makeInfraCgroup } from '../resources/index.ts';
+import { type SandboxStorage, prepareRecord, prepareStorage } from './storage.ts';
+import { annotationWarning } from './userns/index.ts';
+import { checkParentMemory, droppedInfraDirectory, makeInfraCgroup } from '../resources/index.ts';
 
 /**
  * RunPodSandbox [D31–D82]. A pod of that name that exists already is the answer [D18]; one that is being made is waited for;
@@ -39,10 +40,15 @@ async function create(ctx: PodContext, config: PodSandboxConfig, runtimeHandler:
     pins: newPins(ctx.settings.namespacesDir),
     ...ctx.settings,
   });
+  const deprecated = annotationWarning(config.linux?.securityContext, plan.annotations);
+  if (deprecated !== undefined) ctx.log.warn(deprecated);
   return await ctx.tracer.operation('RunPodSandbox', { pod: plan.id, name: plan.name }, () => make(ctx, plan, progress));
 }
 
 async function make(ctx: PodContext, plan: SandboxPlan, progress: Progress): Promise<SandboxId> {
+  const { cgroupManager } = ctx.settings;
+  const unlimited = checkParentMemory(cgroupManager, plan.config.linux?.cgroupParent ?? '', plan.runtime.handler.minMemory);
+  if (unlimited !== undefined) ctx.log.warn(unlimited);
   if (!plan.hostNetwork) await step('network ready', () => ctx.network.whenReady());
   progress.enter('sandbox network ready');
   const undo = new UndoStack(ctx.log);
@@ -90,7 +96,10 @@ function infraDirectory(ctx: PodContext, plan: SandboxPlan): string | undefined 
   return droppedInfraDirectory(ctx.settings.cgroupManager, plan.config.linux?.cgroupParent ?? '', plan.id);
 }
 
-/** Storage beside network: the two long parts need nothing of each other. */
+/**
+ * Storage beside network: the two long parts need nothing of each other. But a user namespace has the ids of the pod's record, and
+ * root file system and files belong to its root.
+ */
 async function build(
   ctx: PodContext,
   plan: SandboxPlan,
@@ -98,7 +107,13 @@ async function build(
   progress: Progress,
 ): Promise<{ readonly sandbox: Sandbox; readonly checked: Promise<void> }> {
   progress.enter('sandbox storage creation');
-  const [storage, network] = await allEnded([step('storage', () => prepareStorage(ctx, plan, undo)), connect(ctx, plan, undo, progress)]);
+  const record = prepareRecord(ctx, plan, undo);
+  const ids = plan.userns === undefined ? Promise.resolve(undefined) : record.then(({ idMappings }) => idMappings);
+  const namespaces = ids.then((idMappings) => step('namespaces', () => pinNamespaces(ctx, plan, idMappings, undo)));
+  const [storage, network] = await allEnded([
+    step('storage', () => prepareStorage(ctx, plan, record, namespaces, undo)),
+    connect(ctx, plan, namespaces, undo, progress),
+  ]);
   progress.enter('sandbox spec configuration');
   const { spec, cgroupsPath, warnings } = await buildSpec(ctx, plan, storage, network);
   for (const warning of warnings) ctx.log.warn(`Pod ${plan.name}: ${warning}`);
@@ -116,7 +131,7 @@ async function build(
 
 function factsOf(plan: SandboxPlan, storage: SandboxStorage, spec: SandboxFacts['spec'], cgroupsPath: string): SandboxFacts {
   const { id, name, infraName, metadata, labels, annotations, createdAt, hostname, namespaceOptions } = plan;
-  const { hostNetwork, privileged, portMappings, logDirectory, runtimeHandler, runtime, pins } = plan;
+  const { hostNetwork, privileged, portMappings, logDirectory, runtimeHandler, runtime, pins, namesHostIds } = plan;
   return {
     id,
     name,
@@ -134,6 +149,8 @@ function factsOf(plan: SandboxPlan, storage: SandboxStorage, spec: SandboxFacts[
     runtimeHandler,
     runtime,
     pins,
+    idMappings: storage.idMappings,
+    namesHostIds,
     spec,
     cgroupsPath,
     cgroupParent: plan.config.linux?.cgroupParent ?? '',

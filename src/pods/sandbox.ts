@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import type { Nanoseconds } from '../clock/index.ts';
 import { type Container, type PodForCreation, initIsAlive } from '../containers/index.ts';
 import type { SandboxId } from '../ids/index.ts';
-import type { NamespaceKind } from '../linux/index.ts';
+import type { NamespaceKind, PinKind } from '../linux/index.ts';
 import type { CniResult, PodNetwork, PortMapping } from '../network/index.ts';
 import type { OciRuntime } from '../oci/runtime/index.ts';
 import {
+  type IdMappings,
   NamespaceMode,
   type NamespaceOption,
   type OciSpec,
@@ -31,7 +32,11 @@ export interface SandboxFacts {
   readonly hostname: string;
   readonly namespaceOptions: NamespaceOption;
   /** Pin files, host namespaces too (docs/reference/cri-o-ondisk.md §5.6); empty for a pod that could not be restored whole. */
-  readonly pins: Readonly<Partial<Record<NamespaceKind, string>>>;
+  readonly pins: Readonly<Partial<Record<PinKind, string | undefined>>>;
+  /** Of its user namespace; undefined: it is in the host's. */
+  readonly idMappings: IdMappings | undefined;
+  /** Its requests name users and groups by the host's ids [F28]. */
+  readonly namesHostIds: boolean;
   readonly hostNetwork: boolean;
   readonly privileged: boolean;
   /** As CRI gave it. */
@@ -109,6 +114,10 @@ export class Sandbox implements PodForCreation {
     return this.facts.runtimeHandler;
   }
 
+  get namesHostIds(): boolean {
+    return this.facts.namesHostIds;
+  }
+
   get logDirectory(): string {
     return this.facts.logDirectory;
   }
@@ -128,13 +137,13 @@ export class Sandbox implements PodForCreation {
         network: shared('net', facts.hostNetwork),
         ipc: shared('ipc', facts.namespaceOptions.ipc === NamespaceMode.NODE),
         uts: facts.pins.uts,
-        user: undefined,
+        user: facts.pins.user,
       },
       infra: this.infra === undefined ? 'dropped' : initIsAlive(this.infra) ? { pid: this.infra.init?.pid ?? 0 } : 'dead',
       hostNetwork: facts.hostNetwork,
       privileged: facts.privileged,
       cgroupParent: facts.cgroupParent,
-      idMappings: undefined,
+      idMappings: facts.idMappings,
       resolvPath: facts.resolvPath,
       shmPath: facts.shmPath,
       hostnamePath: facts.hostnamePath,

@@ -4,6 +4,7 @@ import { toRfc3339 } from '../clock/index.ts';
 import { type OciSpec, buildSandboxSpec, encodeSpec } from '../oci/spec/index.ts';
 import { parseCgroupParent, sandboxCgroupsPath } from '../resources/index.ts';
 import { resolveSeccomp } from '../security/index.ts';
+import type { NamespaceKind } from '../linux/index.ts';
 import type { PodContext } from './context.ts';
 import type { SandboxPlan } from './plan.ts';
 import type { Connection } from './namespaces.ts';
@@ -19,6 +20,10 @@ export async function buildSpec(
   const cgroupParent = plan.config.linux?.cgroupParent ?? '';
   const cgroupsPath = sandboxCgroupsPath(ctx.settings.cgroupManager, cgroupParent, plan.id);
   const { handler } = plan.runtime;
+  // The host's, too, where the pod has none of its own: whoever restores it finds a path [H22]. Only a runtime that is in the pod's user
+  // namespace by then may not join what is not that one's.
+  const mayNotJoin = storage.idMappings === undefined ? [] : plan.hostNamespaces;
+  const joined = (kind: NamespaceKind) => (mayNotJoin.includes(kind) ? undefined : plan.pins[kind]);
   const security = plan.config.linux?.securityContext;
   const seccomp = await resolveSeccomp(
     { field: security?.seccomp, deprecated: security?.seccompProfilePath ?? '', privileged: plan.privileged, kind: 'sandbox' },
@@ -44,13 +49,12 @@ export async function buildSpec(
     pause: storage.image.config,
     pauseCommand: ctx.settings.pauseCommand,
     namespaces: {
-      // The host's, too, where the pod has none of its own: whoever restores it finds a path [H22].
-      network: plan.pins.net,
-      ipc: plan.pins.ipc,
+      network: joined('net'),
+      ipc: joined('ipc'),
       uts: plan.pins.uts,
-      user: undefined,
+      user: plan.pins.user,
     },
-    idMappings: undefined,
+    idMappings: storage.idMappings,
     cgroupParent: parseCgroupParent(ctx.settings.cgroupManager, cgroupParent),
     cgroupsPath,
     cniResult: network.result === undefined ? undefined : JSON.stringify(network.result),

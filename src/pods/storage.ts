@@ -2,18 +2,24 @@ import { chmod, mkdir, rm } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { Failure, kindOf, textOf, wrap } from '../errors/index.ts';
 import type { Image } from '../images/index.ts';
-import { MS, mount, unmountAll } from '../linux/index.ts';
-import { writeContainerEnv, writeHostname, writeResolvConf } from '../oci/rootfs/index.ts';
-import { NamespaceMode } from '../oci/spec/index.ts';
+import { MS, type Owner, mount, unmountAll } from '../linux/index.ts';
+import { changeOwner, makeAccessible, writeContainerEnv, writeHostname, writeResolvConf } from '../oci/rootfs/index.ts';
+import { type IdMappings, NamespaceMode, checkIdMappings, mappedRoot, recordMaps } from '../oci/spec/index.ts';
 import { step } from '../steps/index.ts';
 import { type UndoStack, allEnded } from '../sync/index.ts';
 import type { PodContext } from './context.ts';
 import { ensurePauseImage } from './pause/image.ts';
 import type { SandboxPlan } from './plan.ts';
 import { shmSize } from './shm.ts';
+import { fromRecord } from './userns/index.ts';
 
-export interface SandboxStorage {
+export interface SandboxRecord {
   readonly image: Image;
+  /** Of its user namespace, as the record has them; undefined: it is in the host's. */
+  readonly idMappings: IdMappings | undefined;
+}
+
+export interface SandboxStorage extends SandboxRecord {
   readonly rootfs: string;
   readonly directory: string;
   readonly runDirectory: string;
@@ -22,35 +28,53 @@ export interface SandboxStorage {
   readonly shmPath: string;
 }
 
-/**
- * The pod's record in the store, its mounted root file system, and the files that its containers share: /etc/resolv.conf,
- * /etc/hostname, /run/.containerenv, /dev/shm [D41–D55].
- */
-export async function prepareStorage(ctx: PodContext, plan: SandboxPlan, undo: UndoStack): Promise<SandboxStorage> {
+/** The pod's record in the store: from here on its id, its names and the ids of its user namespace are its own [D41–D43]. */
+export async function prepareRecord(ctx: PodContext, plan: SandboxPlan, undo: UndoStack): Promise<SandboxRecord> {
   const image = await step('pause image', () => ensurePauseImage(ctx));
-  await step('record', () => createRecord(ctx, plan, image));
+  const idMappings = await step('record', () => createRecord(ctx, plan, image));
   undo.push(`delete storage container ${plan.id}`, () => ctx.store.deleteContainer(plan.id));
+  if (idMappings !== undefined) checkIdMappings(idMappings);
+  return { image, idMappings };
+}
+
+/**
+ * The pod's mounted root file system, and the files that its containers share: /etc/resolv.conf, /etc/hostname,
+ * /run/.containerenv, /dev/shm [D41–D55]. With a user namespace they belong to its root [G93].
+ */
+export async function prepareStorage(
+  ctx: PodContext,
+  plan: SandboxPlan,
+  record: Promise<SandboxRecord>,
+  namespaces: Promise<unknown>,
+  undo: UndoStack,
+): Promise<SandboxStorage> {
+  const { image, idMappings } = await record;
+  if (idMappings !== undefined) await namespaces;
+  const owner = mappedRoot(idMappings);
   const directory = ctx.store.containerDirectory(plan.id);
   const runDirectory = ctx.store.containerRunDirectory(plan.id);
   const [rootfs, resolvPath, shmPath, hostnamePath] = await allEnded([
     step('mount', () => mountRootfs(ctx, plan, undo)),
-    writeResolvConf(runDirectory, plan.config.dnsConfig),
-    step('shm', () => provideShm(plan, runDirectory, undo)),
-    writeHostname(runDirectory, plan.hostname),
+    writeResolvConf(runDirectory, plan.config.dnsConfig, owner),
+    step('shm', () => provideShm(plan, runDirectory, owner, undo)),
+    writeHostname(runDirectory, plan.hostname, owner),
     writeContainerEnv(plan.dropInfra ? runDirectory : directory),
     mkdir(plan.logDirectory, { recursive: true, mode: 0o700 }),
   ]);
-  return { image, rootfs, directory, runDirectory, resolvPath, hostnamePath, shmPath };
+  if (owner !== undefined) for (const path of [runDirectory, rootfs]) await makeAccessible(path, owner);
+  return { image, idMappings, rootfs, directory, runDirectory, resolvPath, hostnamePath, shmPath };
 }
 
-async function createRecord(ctx: PodContext, plan: SandboxPlan, image: Image): Promise<void> {
-  const { id, name, infraName, metadata } = plan;
+async function createRecord(ctx: PodContext, plan: SandboxPlan, image: Image): Promise<IdMappings | undefined> {
+  const { id, name, infraName, metadata, userns } = plan;
+  const idMap = userns !== undefined && 'mappings' in userns ? recordMaps(userns.mappings) : userns;
   try {
-    await ctx.store.createContainer({
+    const { uidmap, gidmap } = await ctx.store.createContainer({
       id,
       names: [infraName, name],
       imageId: image.id,
       layerName: `${infraName}-layer`,
+      idMap,
       metadata: JSON.stringify({
         'pod-name': name,
         'pod-id': id,
@@ -66,6 +90,7 @@ async function createRecord(ctx: PodContext, plan: SandboxPlan, image: Image): P
         ...(plan.privileged ? { privileged: true } : {}),
       }),
     });
+    return userns === undefined ? undefined : fromRecord({ uids: uidmap, gids: gidmap });
   } catch (error) {
     if (kindOf(error) === 'AlreadyExists')
       throw new Failure('AlreadyExists', `pod sandbox with name "${name}" already exists`, { cause: error });
@@ -75,7 +100,7 @@ async function createRecord(ctx: PodContext, plan: SandboxPlan, image: Image): P
 
 async function mountRootfs(ctx: PodContext, plan: SandboxPlan, undo: UndoStack): Promise<string> {
   try {
-    const rootfs = await ctx.store.mountContainer(plan.id);
+    const rootfs = await ctx.store.mountContainer(plan.id, { userNamespace: plan.pins.user });
     undo.push(`unmount rootfs of ${plan.id}`, () => ctx.store.unmountContainer(plan.id, true));
     return rootfs;
   } catch (error) {
@@ -83,8 +108,8 @@ async function mountRootfs(ctx: PodContext, plan: SandboxPlan, undo: UndoStack):
   }
 }
 
-/** A tmpfs of the pod's own; the host's with host IPC [D51]. */
-async function provideShm(plan: SandboxPlan, runDirectory: string, undo: UndoStack): Promise<string> {
+/** A tmpfs of the pod's own; the host's with host IPC [D51, D52]. */
+async function provideShm(plan: SandboxPlan, runDirectory: string, owner: Owner | undefined, undo: UndoStack): Promise<string> {
   if (plan.namespaceOptions.ipc === NamespaceMode.NODE) return '/dev/shm';
   const size = shmSize(plan.annotations);
   const path = posix.join(runDirectory, 'shm');
@@ -96,6 +121,7 @@ async function provideShm(plan: SandboxPlan, runDirectory: string, undo: UndoSta
     throw wrap('failed to mount shm tmpfs for pod', error);
   }
   undo.push(`unmount ${path}`, () => removeShm(path));
+  if (owner !== undefined) await changeOwner(path, owner);
   return path;
 }
 

@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { nowNs, toRfc3339 } from '../clock/index.ts';
 import { Failure } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
+import type { IdMap } from './archive/index.ts';
 import type { IdMapRequest } from './driver/id-map.ts';
 import type { Built, OverlayDriver } from './driver/overlay.ts';
+import { chooseIdMaps, type SubordinateIds } from './id-ranges.ts';
 import { unknownImage } from './images.ts';
 import type { Change, Records } from './ledger.ts';
 import { unmountLayer } from './mounts.ts';
@@ -52,16 +54,17 @@ function checkNewContainer({ layers, images, containers }: Records, id: HexId, w
 export function createContainer(
   records: Records,
   places: ContainerPlaces,
-  o: { id: HexId; layer: HexId; path: string; built: Built; wanted: NewContainer },
+  o: { id: HexId; layer: HexId; path: string; built: Built; wanted: NewContainer; subordinate: SubordinateIds | undefined },
 ): Change<ContainerRecord> {
-  const { id, layer, path, built, wanted } = o;
+  const { id, layer, path, built, wanted, subordinate } = o;
   const parent = checkNewContainer(records, id, wanted);
+  const idMap = idMapsFor(records, wanted, subordinate);
   const { driver, staging } = places;
   driver.checkBelow(parent, built);
   driver.publish(path, layer, () => staging.driver.grave(layer));
   const created = toRfc3339(nowNs());
   records.layers.add(containerLayer(layer, parent, created, wanted), 'volatile');
-  const record = containerRecord(id, layer, created, wanted);
+  const record = containerRecord(id, layer, created, wanted, idMap);
   records.containers.add(record);
   return { result: record, undo: () => renameSync(driver.directory(layer), path) };
 }
@@ -113,7 +116,16 @@ function containerLayer(id: HexId, parent: HexId | undefined, created: string, w
   };
 }
 
-function containerRecord(id: HexId, layer: HexId, created: string, wanted: NewContainer): ContainerRecord {
+function idMapsFor(records: Records, { idMap }: NewContainer, subordinate: SubordinateIds | undefined): IdMap | undefined {
+  if (idMap === undefined || !('auto' in idMap)) return idMap;
+  const taken = [...records.containers.values()];
+  return chooseIdMaps(idMap.auto, subordinate ?? { uids: [], gids: [] }, {
+    uids: taken.flatMap((container) => container.uidmap),
+    gids: taken.flatMap((container) => container.gidmap),
+  });
+}
+
+function containerRecord(id: HexId, layer: HexId, created: string, wanted: NewContainer, idMap: IdMap | undefined): ContainerRecord {
   return {
     id,
     names: wanted.names,
@@ -124,8 +136,8 @@ function containerRecord(id: HexId, layer: HexId, created: string, wanted: NewCo
     bigDataSizes: new Map(),
     bigDataDigests: new Map(),
     created,
-    uidmap: wanted.idMap?.uids ?? [],
-    gidmap: wanted.idMap?.gids ?? [],
+    uidmap: idMap?.uids ?? [],
+    gidmap: idMap?.gids ?? [],
     flags: new Map<string, string | boolean>([
       ['MountLabel', wanted.mountLabel ?? ''],
       ['ProcessLabel', wanted.processLabel ?? ''],
@@ -151,4 +163,12 @@ export function idMapOf(container: ContainerRecord, { userNamespace }: MountRequ
   if (userNamespace === undefined)
     throw new Failure('InvalidArgument', `container ${container.id} has an id map: mounting it needs a user namespace`);
   return { userNamespace, rootUid: root(container.uidmap), rootGid: root(container.gidmap) };
+}
+
+/** Containers/storage copies and chowns whole images there; this is told instead (docs/parity.md, J35). */
+export function noIdMaps(home: string): Failure {
+  return new Failure('FailedPrecondition', `layers below ${home} cannot be mounted with mapped ids`, {
+    advice:
+      'A pod with a user namespace needs id-mapped mounts: Linux 5.19 or newer, the storage root on a file system that has them (ext4, xfs, btrfs), and user.max_user_namespaces above zero. Run the pod with hostUsers: true meanwhile.',
+  });
 }

@@ -4,6 +4,7 @@ export { removeStorage } from './check/remove-storage.ts';
 export { type DriverSettings, parseStorageOptions } from './options.ts';
 export { Store, type StoreOptions } from './store.ts';
 export type {
+  AutoIdMap,
   BigDataItem,
   ContainerRecord,
   IdMapping,

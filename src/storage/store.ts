@@ -2,7 +2,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure, codeOf, wrap } from '../errors/index.ts';
 import { type Digest, type HexId, isHexId, newHexId } from '../ids/index.ts';
-import { BlockingCalls } from '../linux/index.ts';
+import { BlockingCalls, unmountIfMounted } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { type Outstanding, UndoStack } from '../sync/index.ts';
 import {
@@ -13,11 +13,13 @@ import {
   idInUse,
   idMapOf,
   mountOptionsOf,
+  noIdMaps,
   unknownContainer,
 } from './containers.ts';
 import { OverlayDriver } from './driver/overlay.ts';
 import { Health } from './check/health.ts';
 import { collectGarbage } from './garbage.ts';
+import { readSubordinateIds } from './id-ranges.ts';
 import { ImageIndex } from './image-index.ts';
 import {
   buryLayer,
@@ -32,6 +34,7 @@ import {
   writeBigData,
 } from './images.ts';
 import { Ledger, type Records } from './ledger.ts';
+import { LockFile } from './locks/lock-file.ts';
 import { mountLayer, trimUsers, unmountBelow, unmountLayer } from './mounts.ts';
 import { bigDataFileName, layerId } from './names.ts';
 import { Reserve } from './reserve.ts';
@@ -74,6 +77,7 @@ export class Store {
   readonly health: Health;
   readonly #index = new ImageIndex();
   readonly #creating = new Set<HexId>();
+  readonly #usernsLock: LockFile;
 
   private constructor(options: StoreOptions) {
     this.graphRoot = options.graphRoot;
@@ -89,6 +93,7 @@ export class Store {
       log: options.log,
     });
     this.#staging = new Staging({ driverHome: this.driverHome, graphRoot: options.graphRoot, log: options.log });
+    this.#usernsLock = new LockFile(join(options.graphRoot, 'userns.lock'), this.#calls);
     this.#reserve = new Reserve(join(options.graphRoot, '.crio-reserve'), options.log);
     const unsynced = join(options.graphRoot, '.crio-unsynced');
     this.#unsynced = new Unsynced({ path: unsynced, sync: () => this.syncFileSystem(), log: options.log });
@@ -140,7 +145,13 @@ export class Store {
     await this.#ledger.close();
     await this.#staging.close();
     if (options.sync === true) await this.syncFileSystem();
+    this.#usernsLock.close();
     await this.#calls.close();
+  }
+
+  /** Whether containers can have id maps here [J32, J35]: what the kernel and the graph root's file system can do. */
+  get mapsIds(): boolean {
+    return this.#driver.mapsIds;
   }
 
   /** Finds what a crash left, for the start of the daemon [J44]; it leaves the disk in the background, see `settled`. */
@@ -217,6 +228,18 @@ export class Store {
     });
   }
 
+  /**
+   * Shows the image read-only with the ids of a user namespace at `target`, an empty directory: whoever has it unmounts it. Not counted:
+   * call it while `mountImage` has the image mounted.
+   */
+  async mountImageMapped(id: HexId, target: string, userNamespace: string): Promise<void> {
+    if (!this.mapsIds) throw noIdMaps(this.driverHome);
+    await this.#ledger.change('make', (records) => {
+      this.#driver.mountMapped(topLayer(records, id), target, userNamespace);
+      return { result: undefined, undo: () => void unmountIfMounted(target) };
+    });
+  }
+
   /** Takes one user of the mount away, or all with `force`; an unknown image is nothing to do. */
   async unmountImage(id: HexId, force = false): Promise<void> {
     await this.#ledger.change('remove', (records) => {
@@ -289,7 +312,16 @@ export class Store {
   }
 
   async #createContainer(id: HexId, wanted: NewContainer): Promise<ContainerRecord> {
+    if (wanted.idMap === undefined) return await this.#buildContainer(id, wanted);
+    if (!this.mapsIds) throw noIdMaps(this.driverHome);
+    // Nobody else chooses ids until these are in a record (docs/reference/cri-o-ondisk.md §2.2).
+    using _ = await this.#usernsLock.acquire('exclusive');
+    return await this.#buildContainer(id, wanted);
+  }
+
+  async #buildContainer(id: HexId, wanted: NewContainer): Promise<ContainerRecord> {
     const layer = newHexId();
+    const subordinate = wanted.idMap !== undefined && 'auto' in wanted.idMap ? await readSubordinateIds() : undefined;
     const image = await this.#knownImage(wanted.imageId);
     await this.#ledger.read('layers', () => {}); // So that what the driver knows of the parent's directory is current.
     const path = this.#staging.driver.addition();
@@ -303,7 +335,7 @@ export class Store {
         ...directories.map((directory) => mkdir(join(directory, 'userdata'), { recursive: true, mode: 0o700 })),
       ]);
       undo.push('remove the link', () => this.#driver.unlink(built));
-      const made = { id, layer, path, built, wanted };
+      const made = { id, layer, path, built, wanted, subordinate };
       const record = await this.#ledger.change('make', (records) => createContainer(records, this.#places, made));
       undo.release();
       return record;

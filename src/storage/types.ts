@@ -1,5 +1,5 @@
 import type { Digest, HexId } from '../ids/index.ts';
-import type { UnpackedLayer } from './archive/index.ts';
+import type { IdMap, UnpackedLayer } from './archive/index.ts';
 
 /** One range of an id map: `size` ids from `containerId` inside are those from `hostId` outside. */
 export interface IdMapping {
@@ -116,6 +116,14 @@ export interface NewImage {
   readonly bigData: readonly BigDataItem[];
 }
 
+/** Maps that the store chooses, from ids that no other container of the store has [G87]. */
+export interface AutoIdMap {
+  /** Ids inside, counted from 0, those of `additional` among them. */
+  readonly size: number;
+  /** Mapped as they are. */
+  readonly additional: IdMap;
+}
+
 export interface NewContainer {
   /** Default: a new random id. */
   readonly id?: HexId | undefined;
@@ -128,7 +136,8 @@ export interface NewContainer {
   readonly layerName: string;
   readonly mountLabel?: string | undefined;
   readonly processLabel?: string | undefined;
-  readonly idMap?: { readonly uids: readonly IdMapping[]; readonly gids: readonly IdMapping[] } | undefined;
+  /** The answered record has the maps that were chosen. */
+  readonly idMap?: IdMap | { readonly auto: AutoIdMap } | undefined;
 }
 
 export interface MountRequest {

@@ -91,6 +91,20 @@ test('[D58 D75 D76] no process runs for a pod without a shared PID namespace; it
   await remove(id);
 });
 
+test('[D59] a pod whose cgroup has less memory than a container’s start takes is refused; a missing cgroup is a warning', async () => {
+  const config = pod('starving');
+  const parent = config.linux?.cgroupParent ?? '';
+  const limited = `[ -f /sys/fs/cgroup/cgroup.controllers ] && set -- /sys/fs/cgroup${parent} memory.max || set -- /sys/fs/cgroup/memory${parent} memory.limit_in_bytes`;
+  await node.exec(['sh', '-ec', `${limited}; mkdir -p $1; echo 8388608 > $1/$2`]);
+  const text = /^pod set memory limit 8388608 too low; should be at least 12582912 bytes/;
+  await refused(node.client.RunPodSandbox({ config }), 'INVALID_ARGUMENT', text);
+  await node.exec(['sh', '-ec', `${limited}; echo 16777216 > $1/$2`]);
+  await remove(await runSandbox(config));
+  await node.exec(['sh', '-ec', `${limited}; rmdir $1`]);
+  await remove(await runSandbox(config));
+  assert.match(node.log(), new RegExp(`level=warning msg="Failed to find memory\\.\\S+ at path: .*${parent}`));
+});
+
 test('[D82 D115] the verbose status shows the spec that is on disk, and the pod’s address', async () => {
   const podSandboxId = await runSandbox(pod('verbose'));
   const { info, status } = await node.client.PodSandboxStatus({ podSandboxId, verbose: true });

@@ -165,7 +165,16 @@ for (const runtime of ['runc', 'crun']) {
       const user = lookupUser(accounts, '4242', security);
       const runDir = mkdtempSync(join(dir, 'rdir'));
       const env = ['HOME=/tmp'];
-      const userFiles = await writeUserFiles({ rootFd: root.fd, runDir, accounts, user, userText: '4242', env, mounted: new Set() });
+      const userFiles = await writeUserFiles({
+        rootFd: root.fd,
+        runDir,
+        accounts,
+        user,
+        userText: '4242',
+        env,
+        mounted: new Set(),
+        idMappings: undefined,
+      });
       const config = containerConfig({ linux: { securityContext: security } });
       const text = await printed(runtime, 'id -u; id -g; id -G; cat /etc/passwd /etc/group', { config, user, userFiles });
       assert.deepEqual(text.trim().split('\n'), [

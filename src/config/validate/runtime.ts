@@ -12,6 +12,9 @@ import { checkWorkloads } from './workloads.ts';
 /** Least size of a log that conmon can write: its buffer. */
 const LEAST_LOG_SIZE = 8192;
 const LEAST_STOP_TIMEOUT = 30;
+/** An error's level for what works: CRI-O wants it to be seen [B73]. */
+const DEPRECATED_MAPPINGS =
+  "Configuration options 'uid_mappings' and 'gid_mappings' are deprecated, and will be replaced with native Kubernetes support for user namespaces in the future";
 
 /** `[crio.runtime]`, in the order of CRI-O's checks [B188]. */
 export function validateRuntime(given: RuntimeConfig, options: MonitorOptions, messages: Message[]): RuntimeConfig {
@@ -33,6 +36,7 @@ export function validateRuntime(given: RuntimeConfig, options: MonitorOptions, m
   const cpus = cpusetProblem(runtime.infraCtrCpuset);
   if (cpus !== undefined) throw invalid(`invalid infra_ctr_cpuset: ${cpus}`, 'Write CPUs as 0-1,3.');
   within('workloads validation', () => checkWorkloads(runtime.workloads));
+  if (runtime.uidMappings !== '' && runtime.gidMappings !== '') messages.push({ level: 'error', text: DEPRECATED_MAPPINGS });
   if (options.onExecution) runtime = validateOnExecution(runtime, options.path, messages);
   return translateMonitors(runtime, options);
 }

@@ -56,6 +56,8 @@ export interface PodForCreation extends PodOfContainer {
   /** As the pod's request named it. */
   readonly runtimeHandler: string;
   readonly logDirectory: string;
+  /** Its requests name users and groups by the host's ids, which specs say by the pod's [F28]. */
+  readonly namesHostIds: boolean;
   /** For the spec. */
   readonly specFacts: SandboxFacts;
 }

@@ -4,6 +4,7 @@ import { type Nanoseconds, nowNs } from '../../clock/index.ts';
 import { Failure, textOf } from '../../errors/index.ts';
 import { type ContainerId, newHexId } from '../../ids/index.ts';
 import { createUnderMonitor } from '../../oci/monitor/index.ts';
+import { explainIdMaps } from '../../oci/rootfs/index.ts';
 import { type ContainerConfig, type OciSpec, encodeSpec, filterAnnotations, withSecurityContext } from '../../oci/spec/index.ts';
 import { step } from '../../steps/index.ts';
 import { UndoStack } from '../../sync/index.ts';
@@ -152,7 +153,9 @@ async function createProcess(
     runtime.handler,
     { id, name, runtimePath: runtimePath(spec, runtime), bundle: runDirectory, persistDir: directory, logPath, tty, stdin, stdinOnce },
     ctx.monitorSettings,
-  );
+  ).catch(async (error: unknown) => {
+    throw await explainIdMaps(error, spec.mounts, pod.specFacts.namespaces.user);
+  });
   const container = new Container(
     {
       id,

@@ -1,6 +1,8 @@
 import { Failure, wrap } from '../../errors/index.ts';
 import type { Image } from '../../images/index.ts';
 import type { ContainerId } from '../../ids/index.ts';
+import { makeAccessible } from '../../oci/rootfs/index.ts';
+import { mappedRoot, recordMaps } from '../../oci/spec/index.ts';
 import { step } from '../../steps/index.ts';
 import type { UndoStack } from '../../sync/index.ts';
 import { containerName } from '../names.ts';
@@ -47,19 +49,17 @@ export async function prepareStorage(
   const name = containerName(creation.metadata, creation.podMetadata);
   await step('record', () => createRecord(ctx, pod, creation, { id, name, image, createdAt, privileged }));
   undo.push(`delete storage container ${id}`, () => ctx.store.deleteContainer(id));
-  const rootfs = await step('mount', () => ctx.store.mountContainer(id)).catch((error: unknown) => {
+  const { idMappings, namespaces } = pod.specFacts;
+  const mounting = step('mount', () => ctx.store.mountContainer(id, { userNamespace: namespaces.user }));
+  const rootfs = await mounting.catch((error: unknown) => {
     throw wrap(`failed to mount container ${name}(${id})`, error);
   });
   undo.push(`unmount rootfs of ${id}`, () => ctx.store.unmountContainer(id, true));
-  return {
-    id,
-    name,
-    image,
-    createdAt,
-    rootfs,
-    directory: ctx.store.containerDirectory(id),
-    runDirectory: ctx.store.containerRunDirectory(id),
-  };
+  const directory = ctx.store.containerDirectory(id);
+  const runDirectory = ctx.store.containerRunDirectory(id);
+  const owner = mappedRoot(idMappings);
+  if (owner !== undefined) for (const path of [rootfs, runDirectory]) await makeAccessible(path, owner);
+  return { id, name, image, createdAt, rootfs, directory, runDirectory };
 }
 
 async function createRecord(
@@ -76,11 +76,13 @@ async function createRecord(
 ): Promise<void> {
   const { id, name, image, createdAt, privileged } = made;
   const { metadata } = creation;
+  const { idMappings } = pod.specFacts;
   await ctx.store.createContainer({
     id,
     names: [name],
     imageId: image.id,
     layerName: `${name}-layer`,
+    idMap: idMappings === undefined ? undefined : recordMaps(idMappings),
     metadata: JSON.stringify({
       'pod-name': pod.name,
       'pod-id': pod.id,

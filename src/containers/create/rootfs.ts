@@ -12,10 +12,14 @@ import {
 } from '../../oci/rootfs/index.ts';
 import {
   type ContainerConfig,
+  type IdMappings,
   type OciMount,
   type ResolvedMounts,
   type ResolvedUser,
   containerEnvironment,
+  hostOwner,
+  mappedRoot,
+  toContainer,
   workingDirectory,
 } from '../../oci/spec/index.ts';
 import type { UndoStack } from '../../sync/index.ts';
@@ -49,30 +53,33 @@ export async function prepareRootfs(
   const security = config.linux?.securityContext;
   const accounts = readAccounts(root.fd);
   const userText = userString(security, image.user);
-  const user = lookupUser(accounts, userText, security);
-  const etc = prepareEtc(root.fd, undefined);
+  const { idMappings } = pod.specFacts;
+  const named = lookupUser(accounts, userText, security);
+  const user = pod.namesHostIds && idMappings !== undefined ? translated(named, idMappings) : named;
+  const owner = mappedRoot(idMappings);
+  const etc = prepareEtc(root.fd, owner);
   if (etc !== undefined) warnings.push(etc);
-  prepareWorkingDirectory(root.fd, workingDirectory(config.workingDir, image.workingDir), undefined);
+  prepareWorkingDirectory(root.fd, workingDirectory(config.workingDir, image.workingDir), owner);
   const env = containerEnvironment({ config, image, sandbox: pod.specFacts, settings: ctx.specSettings }, []);
   const mounted = new Set(mounts.binds.map((mount) => mount.destination));
   const runDir = storage.runDirectory;
-  const userFiles = await writeUserFiles({ rootFd: root.fd, runDir, accounts, user, userText, env, mounted });
+  const userFiles = await writeUserFiles({ rootFd: root.fd, runDir, accounts, user, userText, env, mounted, idMappings });
   const volumes = await prepareImageVolumes({
     volumes: storage.image.config.volumes,
     mode: ctx.settings.imageVolumes,
     rootFd: root.fd,
     runDir,
     undo,
-    owner: { uid: user.uid, gid: user.gid },
+    owner: hostOwner(user, idMappings),
   });
-  const subscriptions = await prepareSubscriptions({ defaultMountsFile: ctx.settings.defaultMountsFile, runDir, owner: undefined });
+  const subscriptions = await prepareSubscriptions({ defaultMountsFile: ctx.settings.defaultMountsFile, runDir, owner });
   const zone = await prepareTimezone({
     containerId: storage.id,
     timezone: ctx.settings.timezone,
     rootFd: root.fd,
     runDir,
     readonlyRoot: security?.readonlyRootfs === true,
-    owner: undefined,
+    owner,
   });
   return {
     user,
@@ -81,4 +88,10 @@ export async function prepareRootfs(
     lateMounts: zone === undefined ? [] : [zone],
     warnings: [...warnings, ...volumes.warnings, ...subscriptions.warnings],
   };
+}
+
+/** Ids that are not the host's side of a range are the pod's already [F28]. */
+function translated({ uid, gid, additionalGids }: ResolvedUser, { uids, gids }: IdMappings): ResolvedUser {
+  const group = (id: number) => toContainer(id, gids) ?? id;
+  return { uid: toContainer(uid, uids) ?? uid, gid: group(gid), additionalGids: additionalGids.map(group) };
 }

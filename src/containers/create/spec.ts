@@ -1,11 +1,9 @@
 import { toRfc3339 } from '../../clock/index.ts';
-import { mkdir } from 'node:fs/promises';
 import { resolveDevices } from '../../oci/host/index.ts';
-import { imageMount, mountImageSubPath, prepareEmptyDirectory, resolveMounts } from '../../oci/rootfs/index.ts';
+import { resolveMounts } from '../../oci/rootfs/index.ts';
 import {
   type ContainerConfig,
   type ImageFacts,
-  type Mount,
   NamespaceMode,
   type OciSpec,
   annotationValue,
@@ -13,19 +11,14 @@ import {
 } from '../../oci/spec/index.ts';
 import { containerCgroupsPath } from '../../resources/index.ts';
 import { resolveSeccomp } from '../../security/index.ts';
-import { Failure, wrap } from '../../errors/index.ts';
-import { type UndoStack, allEnded } from '../../sync/index.ts';
-import type { JournalEntry } from '../journal.ts';
+import { Failure } from '../../errors/index.ts';
+import { allEnded } from '../../sync/index.ts';
 import { initIsAlive } from '../liveness.ts';
 import type { CreationContext, PodForCreation } from './context.ts';
 import type { Storage } from './image.ts';
+import { resolveImageMount } from './image-mount.ts';
 import { prepareRootfs } from './rootfs.ts';
-
-/** What has been made is on both: one for a failure, one for a crash. */
-export interface Work {
-  readonly undo: UndoStack;
-  readonly journal: JournalEntry;
-}
+import type { Work } from './work.ts';
 
 /** Looks at everything that the spec depends on, then generates it: planning is pure, looking is here. */
 export async function planSpec(
@@ -137,29 +130,7 @@ async function resolve(ctx: CreationContext, pod: PodForCreation, config: Contai
     storageRoot: ctx.store.graphRoot,
     runtime: pod.runtime.handler.features,
     makeMissing: true,
-    resolveImage: async (mount) => await resolveImageMount(ctx, mount, storage, work),
+    resolveImage: async (mount) => await resolveImageMount(ctx, mount, pod.specFacts.namespaces.user, storage, work),
     undo: work.undo,
   });
-}
-
-/** An image as a volume [F89–F93]: mounted read-only in the store, shown through an overlay without an upper directory. */
-async function resolveImageMount(ctx: CreationContext, mount: Mount, storage: Storage, { undo, journal }: Work) {
-  const reference = mount.image?.image ?? '';
-  try {
-    const image = await ctx.images.find(reference);
-    if (image === undefined) throw new Failure('NotFound', `image "${reference}" does not exist locally`);
-    await journal.willMount(image.id);
-    const mountPoint = await ctx.store.mountImage(image.id);
-    undo.push(`unmount image ${image.id}`, () => ctx.store.unmountImage(image.id));
-    await mkdir(ctx.settings.imageVolumesDir, { recursive: true, mode: 0o700 });
-    const empty = await prepareEmptyDirectory(ctx.settings.imageVolumesDir);
-    const lower =
-      mount.imageSubPath === ''
-        ? mountPoint
-        : (await mountImageSubPath({ imageMount: mountPoint, subPath: mount.imageSubPath, reference, runDir: storage.runDirectory, undo }))
-            .path;
-    return { mounts: [imageMount(mount.containerPath, lower, empty)], id: image.id, hostPath: mountPoint };
-  } catch (error) {
-    throw wrap('ImageVolumeMountFailed', error);
-  }
 }

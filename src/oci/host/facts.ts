@@ -58,6 +58,7 @@ export function readHostFacts(): HostFacts {
     boundingSet: bounding,
     lowestOomScoreAdj: privileged ? -1000 : Number(readFileSync('/proc/self/oom_score_adj', 'utf8')),
     rlimitCeilings: rlimitCeilings(privileged),
+    mqueue: existsSync('/dev/mqueue'),
     thermalThrottlePaths: thermalThrottlePaths(),
   };
 }

@@ -1,5 +1,5 @@
 import { Failure, codeOf, wrap } from '../../errors/index.ts';
-import { E, type Owner, mkdirAllInRoot, orThrow, symlinkAt } from '../../linux/index.ts';
+import { E, type Owner, chownAt, mkdirAllInRoot, orThrow, symlinkAt } from '../../linux/index.ts';
 
 /**
  * Makes /etc if it is missing and /etc/mtab → /proc/mounts if that is, both inside the root whatever links the image
@@ -9,7 +9,9 @@ export function prepareEtc(rootFd: number, owner: Owner | undefined): string | u
   try {
     using etc = mkdirAllInRoot(rootFd, '/etc', 0o755, owner);
     const made = symlinkAt('/proc/mounts', etc.fd, 'mtab');
-    if (made !== E.EXIST) orThrow(made, 'symlink', '/etc/mtab');
+    if (made === E.EXIST) return undefined;
+    orThrow(made, 'symlink', '/etc/mtab');
+    if (owner !== undefined) orThrow(chownAt(etc.fd, 'mtab', owner.uid, owner.gid), 'chown', '/etc/mtab');
     return undefined;
   } catch (error) {
     if (codeOf(error) === 'ENOTDIR') return 'The /etc of the image is not a directory: /etc/mtab was not made';

@@ -53,6 +53,14 @@ export function imageMount(containerPath: string, lower: string, emptyDirectory:
   return { destination: containerPath, type: 'overlay', source: 'overlay', options: [`lowerdir=${lower}:${emptyDirectory}`] };
 }
 
+/**
+ * As `imageMount` for a container with a user namespace of its own, to whose root the image belongs at `path`: an overlay that the
+ * runtime makes there would show everything as nobody's.
+ */
+export function mappedImageMount(containerPath: string, path: string): OciMount {
+  return { destination: containerPath, type: 'bind', source: path, options: ['rbind', 'rprivate', 'ro', 'nodev', 'bind'] };
+}
+
 /** `<dirname of container_exits_dir>/image-volumes`, 0700, which must stay empty [F91]. */
 export async function prepareEmptyDirectory(path: string): Promise<string> {
   await mkdir(path, { recursive: true, mode: 0o700 });

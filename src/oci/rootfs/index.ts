@@ -1,12 +1,15 @@
+export { changeOwner, makeAccessible } from './accessible.ts';
 export { prepareEtc, prepareWorkingDirectory } from './etc.ts';
 export {
   type ImageVolumesMode,
   type ImageVolumesRequest,
   imageMount,
+  mappedImageMount,
   mountImageSubPath,
   prepareEmptyDirectory,
   prepareImageVolumes,
 } from './image-volumes.ts';
+export { explainIdMaps } from './id-mapped.ts';
 export { type MountRequest, type ResolvedImageMount, resolveMounts } from './mounts.ts';
 export { resolvConf, writeContainerEnv, writeHostname, writeResolvConf } from './pod-files.ts';
 export { type SubscriptionsRequest, parseMountsConf, prepareSubscriptions } from './subscriptions.ts';

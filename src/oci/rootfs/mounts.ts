@@ -216,7 +216,7 @@ function contains(directory: string, path: string): boolean {
 }
 
 /** The mount a path lies on: of the longest mount points the one mounted last. */
-function mountOf(path: string, table: readonly MountInfo[]): MountInfo {
+export function mountOf(path: string, table: readonly MountInfo[]): MountInfo {
   let found: MountInfo | undefined;
   for (const mount of table)
     if (contains(mount.mountPoint, path) && (found === undefined || mount.mountPoint.length >= found.mountPoint.length)) found = mount;

@@ -1,7 +1,8 @@
-import { chown, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure, codeOf, wrap } from '../../errors/index.ts';
 import type { Owner } from '../../linux/index.ts';
+import { changeOwner } from './accessible.ts';
 import type { DNSConfig } from '../spec/index.ts';
 
 /**
@@ -62,5 +63,5 @@ export async function writeContainerEnv(directory: string): Promise<string> {
 
 async function writeOwned(path: string, content: string | Uint8Array, owner: Owner | undefined): Promise<void> {
   await writeFile(path, content, { mode: 0o644 });
-  if (owner !== undefined) await chown(path, owner.uid, owner.gid);
+  if (owner !== undefined) await changeOwner(path, owner);
 }

@@ -90,8 +90,10 @@ async function copyTree(source: string, target: string, owner: Owner | undefined
     for (const name of await readdir(source)) {
       const [from, to] = [join(source, name), join(target, name)];
       const entry = await lstat(from);
-      if (entry.isSymbolicLink()) await symlink(await readlink(from), to);
-      else if (entry.isDirectory() || entry.isFile()) await copyTree(from, to, owner);
+      if (entry.isSymbolicLink()) {
+        await symlink(await readlink(from), to);
+        if (owner !== undefined) await lchown(to, owner.uid, owner.gid);
+      } else if (entry.isDirectory() || entry.isFile()) await copyTree(from, to, owner);
     }
   if (owner !== undefined) await lchown(target, owner.uid, owner.gid);
   await chmod(target, info.mode & 0o7777);

@@ -1,7 +1,7 @@
 import { copyFile, realpath } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { Failure, codeOf, wrap } from '../../errors/index.ts';
-import { E, O, type Owner, mkdirAllInRoot, orThrow, symlinkAt, tryOpenInRoot, unlinkAt } from '../../linux/index.ts';
+import { E, O, type Owner, chownAt, mkdirAllInRoot, orThrow, symlinkAt, tryOpenInRoot, unlinkAt } from '../../linux/index.ts';
 import type { OciMount } from '../spec/index.ts';
 
 const ZONES = '/usr/share/zoneinfo';
@@ -63,4 +63,5 @@ function linkLocaltime(rootFd: number, target: string, owner: Owner | undefined)
   const gone = unlinkAt(etc.fd, 'localtime');
   if (gone !== E.NOENT) orThrow(gone, 'unlink', '/etc/localtime');
   orThrow(symlinkAt(`..${target}`, etc.fd, 'localtime'), 'symlink', '/etc/localtime');
+  if (owner !== undefined) orThrow(chownAt(etc.fd, 'localtime', owner.uid, owner.gid), 'chown', '/etc/localtime');
 }

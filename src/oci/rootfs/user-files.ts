@@ -2,7 +2,7 @@ import { chmod, chown, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure } from '../../errors/index.ts';
 import { O, statOrThrow, tryOpenInRoot } from '../../linux/index.ts';
-import type { OciMount, ResolvedUser } from '../spec/index.ts';
+import { type IdMappings, type OciMount, type ResolvedUser, hostOwner } from '../spec/index.ts';
 import type { Accounts } from './users.ts';
 
 export interface UserFilesRequest {
@@ -17,6 +17,8 @@ export interface UserFilesRequest {
   readonly env: readonly string[];
   /** Destinations that are mounted already. */
   readonly mounted: ReadonlySet<string>;
+  /** The root file system's owners are the host's ids; `user` is of this user namespace. */
+  readonly idMappings: IdMappings | undefined;
 }
 
 /**
@@ -31,7 +33,7 @@ export async function writeUserFiles(request: UserFilesRequest): Promise<OciMoun
     const destination = `/etc/${name}`;
     if (mounted.has(destination) || content === undefined || content.length === 0) return;
     const owner = ownerOf(request.rootFd, destination);
-    if (owner === undefined || writableBy(owner, user.uid)) return;
+    if (owner === undefined || writableBy(owner, hostOwner(user, request.idMappings).uid)) return;
     const copy = join(runDir, name);
     await writeFile(copy, Buffer.concat([content, Buffer.from(content.at(-1) === 0x0a ? '' : '\n'), Buffer.from(line())]));
     await chown(copy, owner.uid, owner.gid);

@@ -140,6 +140,7 @@ async function userFiles(over: Files) {
     userText: `${uid}:${gid}`,
     env: over.home === undefined ? [] : [`HOME=${over.home}`],
     mounted: new Set(over.mounted),
+    idMappings: undefined,
   });
   return { mounts, runDir };
 }

@@ -27,9 +27,7 @@ export interface RuntimeHandler {
 }
 
 /** From `<runtime> features` [K17, K18]: what a spec depends on, and what Status tells. A runtime without that command has none. */
-export interface RuntimeFeatures extends RuntimeFacts {
-  readonly userNamespaces: boolean;
-}
+export type RuntimeFeatures = RuntimeFacts;
 
 export const NO_FEATURES: RuntimeFeatures = {
   ociVersionMin: undefined,
@@ -38,5 +36,4 @@ export const NO_FEATURES: RuntimeFeatures = {
   idmapMounts: false,
   mountOptions: undefined,
   unsafeAnnotations: [],
-  userNamespaces: false,
 };

@@ -5,6 +5,7 @@ export { GATED_ANNOTATIONS, annotationValue, filterAnnotations, oldAnnotationKey
 export { buildContainerSpec, containerEnvironment, withSecurityContext } from './container.ts';
 export { buildSandboxSpec } from './sandbox.ts';
 export { decodeSpec, encodeSpec, namespaceOptionsJson, resourcesJson } from './encode.ts';
+export { checkIdMappings, hostOwner, mapLines, mappedRoot, recordMaps, toContainer } from './id-mappings.ts';
 export { cleanPath } from './mount-list.ts';
 export { ociMappings } from './namespaces.ts';
 export { workingDirectory } from './process.ts';

@@ -22,6 +22,8 @@ export interface HostFacts {
   readonly lowestOomScoreAdj: number;
   /** Hard limits that we cannot raise, by `RLIMIT_…`; a missing name has no ceiling. */
   readonly rlimitCeilings: ReadonlyMap<string, bigint>;
+  /** /dev/mqueue is mounted: what a user namespace with the host's IPC can be shown. */
+  readonly mqueue: boolean;
   /** The `thermal_throttle` directory of each CPU below /sys/devices/system/cpu, listed once [F49]. */
   readonly thermalThrottlePaths: readonly string[];
 }

@@ -160,7 +160,25 @@ test('[G95] the infra container of a user namespace that shares the node', () =>
   const maps = [{ containerId: 0, hostId: 1, length: 1 }];
   const { mounts } = buildSandboxSpec(sandboxInput({ config, idMappings: { uids: maps, gids: maps } })).spec;
   assert.deepEqual(at(mounts, '/sys')?.options, ['nosuid', 'noexec', 'nodev', 'ro', 'rbind']);
-  assert.deepEqual([at(mounts, '/proc')?.type, at(mounts, '/dev/mqueue')?.type], ['bind', 'bind']);
+  for (const path of ['/proc', '/dev/mqueue']) {
+    const options = ['rw', 'rbind', 'nodev', 'nosuid', 'noexec'];
+    assert.deepEqual(at(mounts, path), { destination: path, type: 'bind', source: path, options });
+  }
+});
+
+test('[D90 G95] a container of such a pod is shown the same, unless it brings its own', () => {
+  const maps = [{ containerId: 0, hostId: 100000, length: 65536 }];
+  const facts = sandboxFacts();
+  const sandbox = { ...facts, idMappings: { uids: maps, gids: maps }, namespaces: { ...facts.namespaces, ipc: undefined } };
+  const host = containerInput().host;
+  const config = containerConfig({
+    linux: { securityContext: securityContext({ namespaceOptions: { network: 0, pid: 2, ipc: 2, targetId: '' } }) },
+  });
+  const types = (mounts: readonly OciMount[]) => ['/proc', '/dev/mqueue'].map((path) => at(mounts, path)?.type);
+  assert.deepEqual(types(mountsOf({ config, sandbox })), ['bind', 'bind']);
+  assert.deepEqual(types(mountsOf({ sandbox })), ['proc', 'bind']);
+  assert.deepEqual(types(mountsOf({ config, sandbox, host: { ...host, mqueue: false } })), ['bind', undefined]);
+  assert.deepEqual(types(mountsOf({ config, sandbox: { ...sandbox, idMappings: undefined } })), ['proc', 'mqueue']);
 });
 
 test('a list of mounts: the later one of a destination, at the end', () => {

@@ -1,5 +1,5 @@
 import { annotationValue } from './annotation-keys.ts';
-import type { ContainerSpecInput, SandboxSpecInput } from './input.ts';
+import type { ContainerSpecInput, HostFacts, SandboxSpecInput } from './input.ts';
 import { MountList, cleanPath, sortByDepth } from './mount-list.ts';
 import { NamespaceMode } from './request.ts';
 import type { OciMount } from './types.ts';
@@ -41,6 +41,7 @@ export function containerMounts(input: ContainerSpecInput, context: MountContext
   if (input.settings.readOnly) addReadOnlyTmpfs(list, requested);
   list.addAll(input.mounts.images);
   addSysMounts(list, input, context.privileged, requested);
+  if (input.sandbox.idMappings !== undefined) addHostViews(list, hostViews(input), input.host, requested);
   addPodFiles(list, input, context.readonlyRoot, requested);
   if (context.privileged) list.makeWritable();
   if (context.systemd) addSystemdMounts(list, input, requested);
@@ -90,6 +91,29 @@ function addSysMounts(list: MountList, input: ContainerSpecInput, privileged: bo
   }
 }
 
+/**
+ * The kernel lets nobody mount the view of a namespace that is not his user namespace's own: where a pod with one shares the host's,
+ * it is shown the host's mount [D90, G95].
+ */
+function addHostViews(
+  list: MountList,
+  shared: { readonly pid: boolean; readonly ipc: boolean },
+  host: HostFacts,
+  requested: ReadonlySet<string> = new Set(),
+): void {
+  const show = (path: string) => {
+    if (!requested.has(path)) list.add(bind(path, path, ['rw', 'rbind', 'nodev', 'nosuid', 'noexec']));
+  };
+  if (shared.pid) show('/proc');
+  if (shared.ipc && host.mqueue) show('/dev/mqueue');
+  else if (shared.ipc && !requested.has('/dev/mqueue')) list.remove('/dev/mqueue');
+}
+
+function hostViews({ config, sandbox }: ContainerSpecInput) {
+  const pid = config.linux?.securityContext?.namespaceOptions?.pid === NamespaceMode.NODE;
+  return { pid, ipc: sandbox.namespaces.ipc === undefined };
+}
+
 /** Files of the pod's run directory, and the host's /etc/hosts with host network [F68–F70]. */
 function addPodFiles(list: MountList, input: ContainerSpecInput, readonlyRoot: boolean, requested: ReadonlySet<string>): void {
   const { sandbox } = input;
@@ -125,8 +149,7 @@ export function sandboxMounts(input: SandboxSpecInput): OciMount[] {
   const readonly = ['ro', 'bind', 'nodev', 'nosuid', 'noexec'];
   if (input.idMappings !== undefined) {
     if (options?.network === NamespaceMode.NODE) list.add(bind('/sys', '/sys', [...NO_EXTRAS, 'ro', 'rbind']));
-    if (options?.pid === NamespaceMode.NODE) list.add(bind('/proc', '/proc', [...NO_EXTRAS, 'rbind']));
-    if (options?.ipc === NamespaceMode.NODE) list.add(bind('/dev/mqueue', '/dev/mqueue', [...NO_EXTRAS, 'rbind']));
+    addHostViews(list, { pid: options?.pid === NamespaceMode.NODE, ipc: options?.ipc === NamespaceMode.NODE }, input.host);
   }
   if (input.resolvPath !== '') list.add(bind('/etc/resolv.conf', input.resolvPath, readonly));
   if (input.shmPath !== '') list.add(bind('/dev/shm', input.shmPath, ['rw', 'bind']));

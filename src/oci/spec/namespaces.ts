@@ -1,10 +1,8 @@
 import { Failure } from '../../errors/index.ts';
+import { MAX_MAPPINGS } from './id-mappings.ts';
 import type { ContainerSpecInput, IdMappings, NamespacePaths, SandboxSpecInput } from './input.ts';
 import { NamespaceMode, type IDMapping } from './request.ts';
 import type { OciIdMapping, OciNamespace } from './types.ts';
-
-/** More mapping lines than the kernel takes for /proc/PID/uid_map. */
-const MAX_MAPPINGS = 340;
 
 /**
  * `linux.namespaces` of a container [F51, F58–F61]: the pod's pinned ones by path; a missing path is the host's

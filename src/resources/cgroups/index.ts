@@ -8,5 +8,6 @@ export {
   sandboxCgroupsPath,
 } from './paths.ts';
 export { makeInfraCgroup, removeInfraCgroup } from './infra.ts';
+export { checkParentMemory } from './parent-memory.ts';
 export { memoryUsage } from './usage.ts';
 export { thaw } from './freezer.ts';

@@ -48,7 +48,7 @@ export function criHandlers({ pods, containers, images, pulls, events, runtimeVe
   return {
     RuntimeService: {
       Version: version(runtimeVersion),
-      Status: status(pods.network, pods.runtimes, verboseConfig),
+      Status: status(pods.network, pods.runtimes, () => pods.store.mapsIds, verboseConfig),
       RuntimeConfig: runtimeConfig(pods.settings.cgroupManager),
       UpdateRuntimeConfig: updateRuntimeConfig(),
       RunPodSandbox: runPodSandbox(pods),

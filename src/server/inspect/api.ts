@@ -2,7 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Config } from '../../config/index.ts';
 import { type Container, pauseContainer, unpauseContainer } from '../../containers/index.ts';
 import { kindOf, textOf } from '../../errors/index.ts';
-import type { Debris, PodContext } from '../../pods/index.ts';
+import type { IDMapping } from '../../oci/spec/index.ts';
+import { type Debris, type PodContext, configuredMappings } from '../../pods/index.ts';
 import type { PullBoard } from './pulls.ts';
 import { describeRunning, describeTimeline } from './timeline.ts';
 
@@ -59,14 +60,19 @@ async function freeze(response: ServerResponse, container: Container | undefined
 
 /** [C75, C76] */
 function info(config: Config) {
-  const full = [{ container_id: 0, host_id: 0, size: 4294967295 }];
+  const full = [{ containerId: 0, hostId: 0, length: 4294967295 }];
+  const { uids, gids } = configuredMappings(config.runtime.uidMappings, config.runtime.gidMappings) ?? { uids: full, gids: full };
   return {
     storage_driver: config.crio.storageDriver === '' ? 'overlay' : config.crio.storageDriver,
     storage_image: config.crio.imagestore,
     storage_root: config.crio.root,
     cgroup_driver: config.runtime.cgroupManager,
-    default_id_mappings: { uids: full, gids: full },
+    default_id_mappings: { uids: uids.map(range), gids: gids.map(range) },
   };
+}
+
+function range({ containerId, hostId, length }: IDMapping) {
+  return { container_id: containerId, host_id: hostId, size: length };
 }
 
 /** What could not be removed so far and is tried again (p02). */

@@ -16,19 +16,21 @@ export interface MappedLayer {
   /** The layer's own. */
   readonly directory: string;
   readonly lowers: readonly string[];
-  readonly map: IdMapRequest;
+  readonly map: Pick<IdMapRequest, 'userNamespace'>;
+  /** Where the copies are attached; made, and removed by `detach`. */
+  readonly place: string;
 }
 
 /**
  * Attaches id-mapped copies of what the lowers lie on (the home for links, a layer's directory for its older
- * contents) below `mapped/`, and answers the lowers through them. The upper is not mapped: its root changes owner.
+ * contents) below `place`, and answers the lowers through them.
  */
 export function mapLowers(o: MappedLayer): { readonly lowers: string[]; readonly detach: () => void } {
-  const { home, directory, lowers, map } = o;
+  const { home, directory, lowers, map, place } = o;
   const roots = new Map<string, string>();
   const detach = () => {
     for (const path of roots.values()) unmountIfMounted(path);
-    rmSync(join(directory, 'mapped'), { recursive: true, force: true });
+    rmSync(place, { recursive: true, force: true });
   };
   using namespace = new OwnedFd(openSync(map.userNamespace, 'r'));
   try {
@@ -36,17 +38,21 @@ export function mapLowers(o: MappedLayer): { readonly lowers: string[]; readonly
       const root = lower.startsWith(`${home}/l/`) ? home : directory;
       let path = roots.get(root);
       if (path === undefined) {
-        path = join(directory, 'mapped', String(roots.size));
+        path = join(place, String(roots.size));
         mkdirSync(path, { recursive: true, mode: 0o700 });
         roots.set(root, path);
         bindIdMapped(root, path, namespace.fd);
       }
       return `${path}${lower.slice(root.length)}`;
     });
-    for (const name of ['', 'diff', 'work', 'merged']) chownSync(join(directory, name), map.rootUid, map.rootGid);
     return { lowers: inside, detach };
   } catch (error) {
     detach();
     throw error;
   }
+}
+
+/** The upper of an overlay is not mapped: what is the container's own belongs to its root. */
+export function giveToRoot(directory: string, { rootUid, rootGid }: IdMapRequest): void {
+  for (const name of ['', 'diff', 'work', 'merged']) chownSync(join(directory, name), rootUid, rootGid);
 }

@@ -5,9 +5,9 @@ import { Failure, codeOf, wrap } from '../../errors/index.ts';
 import { type HexId, isHexId } from '../../ids/index.ts';
 import { MS, mount, readMounts, unmountIfMounted } from '../../linux/index.ts';
 import type { Logger } from '../../log/index.ts';
-import { lowerOf, MAX_DEPTH, parseLower, planMount } from '../mount-plan.ts';
+import { dataString, lowerOf, MAX_DEPTH, parseLower, planMount } from '../mount-plan.ts';
 import { isLinkName, newLinkName } from '../names.ts';
-import { type IdMapRequest, mapLowers } from './id-map.ts';
+import { type IdMapRequest, giveToRoot, mapLowers } from './id-map.ts';
 import { performMount } from './perform.ts';
 import { Probes } from './probes.ts';
 
@@ -65,6 +65,7 @@ export class OverlayDriver {
   readonly #rungs = new Map<HexId, Rung>();
   #volatile = false;
   #metacopy = false;
+  #idMaps = false;
 
   constructor(options: DriverOptions) {
     this.home = options.home;
@@ -97,6 +98,12 @@ export class OverlayDriver {
     this.#metacopy = mountOptions.includes('metacopy=on') && (await this.#probes.metacopy(mountOptions));
     if (mountOptions.includes('metacopy=on') && !this.#metacopy)
       log.warn('Ignoring global metacopy option, not supported with booted kernel');
+    this.#idMaps = await this.#probes.idMappedLowers();
+  }
+
+  /** Whether layers can be mounted with mapped ids, as the containers of a user namespace need them. */
+  get mapsIds(): boolean {
+    return this.#idMaps;
   }
 
   directory(layer: HexId): string {
@@ -198,7 +205,7 @@ export class OverlayDriver {
     const lowers = this.#lowerPaths(layer);
     // The kernel's mark of an unclean volatile mount; with it in place the next one would be refused [J26].
     rmSync(join(directory, 'work', 'work', 'incompat', 'volatile'), { recursive: true, force: true });
-    const mapped = request.idMap === undefined ? undefined : mapLowers({ home: this.home, directory, lowers, map: request.idMap });
+    const mapped = request.idMap === undefined ? undefined : this.#mapped(directory, lowers, request.idMap);
     const plan = planMount({
       layerDirectory: directory,
       lowers: mapped?.lowers ?? lowers,
@@ -217,6 +224,26 @@ export class OverlayDriver {
       mapped?.detach();
     }
     return target;
+  }
+
+  /** Shows a layer with all below it, read-only and with mapped ids, at `target`, a directory that whoever has it unmounts. */
+  mountMapped(layer: HexId, target: string, userNamespace: string): void {
+    const directory = this.directory(layer);
+    const below = this.#lowerPaths(layer);
+    const paths = [join(this.home, 'l', this.#rung(layer).link), ...(below.length === 0 ? [join(directory, 'empty')] : below)];
+    const { lowers, detach } = mapLowers({ home: this.home, directory, lowers: paths, map: { userNamespace }, place: `${target}.mapped` });
+    const plan = { target, flags: MS.RDONLY | MS.NODEV, lowers, upper: undefined, parameters: [] };
+    try {
+      performMount({ ...plan, data: dataString(plan) });
+    } finally {
+      detach();
+    }
+  }
+
+  #mapped(directory: string, lowers: readonly string[], map: IdMapRequest) {
+    const mapped = mapLowers({ home: this.home, directory, lowers, map, place: join(directory, 'mapped') });
+    giveToRoot(directory, map);
+    return mapped;
   }
 
   /** Detaches the mount and puts an empty directory in the place of `merged`, which a copy of the mount elsewhere cannot pin. */

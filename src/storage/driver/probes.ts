@@ -1,9 +1,13 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { textOf } from '../../errors/index.ts';
-import { mount, unmountIfMounted } from '../../linux/index.ts';
+import { bindIdMapped, mount, unmountIfMounted } from '../../linux/index.ts';
 import type { Logger } from '../../log/index.ts';
+import { holdUserNamespace } from '../../process/index.ts';
+
+/** Any ids but our own: what is asked is whether they can be mapped at all. */
+const PROBE_MAP = '0 100000 65536';
 
 /**
  * What the kernel's overlay can do below a driver home, found out once a boot and remembered for every tool on the
@@ -40,6 +44,41 @@ export class Probes {
     });
   }
 
+  /**
+   * Whether this file system's files can be shown with other owners, and overlay takes such a view as a lower directory
+   * (Linux ≥ 5.19). A node that makes no user namespace is not remembered: that is a setting, and may change.
+   */
+  async idMappedLowers(): Promise<boolean> {
+    try {
+      return await this.#remembered('idmapped-lower-dir', 'idmap-check', (directory) => this.#mapsIds(directory));
+    } catch (error) {
+      this.#log.warn(`Pods cannot have user namespaces: ${textOf(error)}`);
+      return false;
+    }
+  }
+
+  async #mapsIds(directory: string): Promise<boolean> {
+    const holder = await holdUserNamespace([]);
+    try {
+      for (const file of ['uid_map', 'gid_map']) await writeFile(`/proc/${holder.pid}/${file}`, PROBE_MAP);
+      await using namespace = await open(`/proc/${holder.pid}/ns/user`, 'r');
+      const [lower, mapped] = [join(directory, 'lower'), join(directory, 'lower2')];
+      try {
+        bindIdMapped(lower, mapped, namespace.fd);
+      } catch (error) {
+        this.#log.debug(`Ids below ${this.#home} cannot be mapped: ${textOf(error)}`);
+        return false;
+      }
+      try {
+        return await this.#mounts(directory, '', async () => {}, mapped);
+      } finally {
+        unmountIfMounted(mapped);
+      }
+    } finally {
+      await holder.end();
+    }
+  }
+
   async #remembered(feature: string, prefix: string, probe: (directory: string) => Promise<boolean>): Promise<boolean> {
     const file = join(this.#runHome, feature);
     if (existsSync(`${file}-true`)) return true;
@@ -56,9 +95,14 @@ export class Probes {
     }
   }
 
-  async #mounts(directory: string, options: string, whileMounted: () => Promise<void> = async () => {}): Promise<boolean> {
+  async #mounts(
+    directory: string,
+    options: string,
+    whileMounted: () => Promise<void> = async () => {},
+    lowers = `${join(directory, 'lower')}:${join(directory, 'lower2')}`,
+  ): Promise<boolean> {
     const at = (name: string) => join(directory, name);
-    const data = `lowerdir=${at('lower')}:${at('lower2')},upperdir=${at('upper')},workdir=${at('work')}${options}`;
+    const data = `lowerdir=${lowers},upperdir=${at('upper')},workdir=${at('work')}${options}`;
     try {
       mount('overlay', at('merged'), 'overlay', 0, data);
     } catch (error) {

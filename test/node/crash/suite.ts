@@ -27,12 +27,12 @@ function variants(runtimeHandler: string): readonly (readonly [string, LifeOptio
  * started): the daemon is killed there, the step fails, the helper is killed, or the container's monitor is. Afterwards
  * the same call succeeds, the bystander has noticed nothing, and at the end of the life nothing is left.
  */
-export function crashSuite(runtimeHandler: string, wanted: typeof variants = variants): void {
+export function crashSuite(runtimeHandler: string, lives = variants(runtimeHandler)): void {
   let bystander: Bystander | undefined;
   const node = useNode({ images: ['busybox'], ...FAULTY }, async () => (bystander = await Bystander.start(node, runtimeHandler)));
   const crash = new Crash(node, () => bystander ?? assert.fail('nobody stands by'));
 
-  for (const [name, options] of wanted(runtimeHandler)) {
+  for (const [name, options] of lives) {
     test(`[D183] ${runtimeHandler}: the daemon is killed at every step of the life of ${name}`, async () => {
       const points = await crash.pointsOf(options);
       assert.ok(points.length > 50, `only ${points.length} points`);

@@ -1,5 +1,5 @@
 import type { NetworkService } from '../../../network/index.ts';
-import type { RuntimeTable } from '../../../oci/runtime/index.ts';
+import type { RuntimeFeatures, RuntimeTable } from '../../../oci/runtime/index.ts';
 import type { MessageInput, RuntimeHandler, StatusRequest, StatusResponse } from '../../../wire/index.ts';
 import type { Handler } from '../rpc.ts';
 
@@ -7,6 +7,7 @@ import type { Handler } from '../rpc.ts';
 export function status(
   network: NetworkService,
   runtimes: RuntimeTable,
+  storeMapsIds: () => boolean,
   verboseConfig: () => string,
 ): Handler<StatusRequest, StatusResponse> {
   return async (request) => {
@@ -25,19 +26,22 @@ export function status(
               },
         ],
       },
-      runtimeHandlers: handlers(runtimes),
-      features: { supplementalGroupsPolicy: true },
+      runtimeHandlers: handlers(runtimes, storeMapsIds()),
+      features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: true },
       info: request.verbose ? new Map([['config', verboseConfig()]]) : new Map(),
     };
   };
 }
 
-/** The default one stands under the empty name too. User namespaces are not claimed until pods can have them. */
-function handlers(runtimes: RuntimeTable): MessageInput<RuntimeHandler>[] {
-  const entry = (name: string, recursiveReadOnlyMounts: boolean) => ({
+/**
+ * The default one stands under the empty name too. User namespaces are claimed where volumes and root file systems can both have
+ * mapped ids: the runtime says the one, the kernel and the store's file system the other [G96, p49].
+ */
+function handlers(runtimes: RuntimeTable, storeMapsIds: boolean): MessageInput<RuntimeHandler>[] {
+  const entry = (name: string, { recursiveReadOnly, idmapMounts }: RuntimeFeatures) => ({
     name,
-    features: { recursiveReadOnlyMounts, userNamespaces: false },
+    features: { recursiveReadOnlyMounts: recursiveReadOnly, userNamespaces: idmapMounts && storeMapsIds },
   });
-  const listed = runtimes.list().map(({ handler }) => entry(handler.name, handler.features.recursiveReadOnly));
-  return [...listed, entry('', runtimes.get('').handler.features.recursiveReadOnly)];
+  const listed = runtimes.list().map(({ handler }) => entry(handler.name, handler.features));
+  return [...listed, entry('', runtimes.get('').handler.features)];
 }

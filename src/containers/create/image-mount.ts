@@ -1,0 +1,61 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Failure, wrap } from '../../errors/index.ts';
+import type { HexId } from '../../ids/index.ts';
+import { unmountIfMounted } from '../../linux/index.ts';
+import { type ResolvedImageMount, imageMount, mappedImageMount, mountImageSubPath, prepareEmptyDirectory } from '../../oci/rootfs/index.ts';
+import type { Mount } from '../../oci/spec/index.ts';
+import type { UndoStack } from '../../sync/index.ts';
+import type { CreationContext } from './context.ts';
+import type { Storage } from './image.ts';
+import type { Work } from './work.ts';
+
+/**
+ * An image as a volume [F89–F93]: mounted read-only in the store, shown through an overlay without an upper directory. A user
+ * namespace's root owns it there too.
+ */
+export async function resolveImageMount(
+  ctx: CreationContext,
+  mount: Mount,
+  userNamespace: string | undefined,
+  storage: Storage,
+  { undo, journal }: Work,
+): Promise<ResolvedImageMount> {
+  const reference = mount.image?.image ?? '';
+  try {
+    const image = await ctx.images.find(reference);
+    if (image === undefined) throw new Failure('NotFound', `image "${reference}" does not exist locally`);
+    await journal.willMount(image.id);
+    const mountPoint = await ctx.store.mountImage(image.id);
+    undo.push(`unmount image ${image.id}`, () => ctx.store.unmountImage(image.id));
+    const mapped = userNamespace === undefined ? undefined : await mountMapped(ctx, image.id, userNamespace, storage, undo);
+    const path = await subPathOf(mapped ?? mountPoint, mount.imageSubPath, reference, storage, undo);
+    const shown =
+      mapped === undefined
+        ? imageMount(mount.containerPath, path, await prepareEmptyDirectory(ctx.settings.imageVolumesDir))
+        : mappedImageMount(mount.containerPath, path);
+    return { mounts: [shown], id: image.id, hostPath: mountPoint };
+  } catch (error) {
+    throw wrap('ImageVolumeMountFailed', error);
+  }
+}
+
+/** The image with the ids of the pod's user namespace, in the run directory, where it stays until the container goes. */
+async function mountMapped(
+  ctx: CreationContext,
+  id: HexId,
+  userNamespace: string,
+  { runDirectory }: Storage,
+  undo: UndoStack,
+): Promise<string> {
+  const path = await mkdtemp(join(runDirectory, 'image'));
+  undo.push(`remove ${path}`, () => rm(path, { recursive: true, force: true }));
+  await ctx.store.mountImageMapped(id, path, userNamespace);
+  undo.push(`unmount ${path}`, () => unmountIfMounted(path));
+  return path;
+}
+
+async function subPathOf(mounted: string, subPath: string, reference: string, { runDirectory }: Storage, undo: UndoStack): Promise<string> {
+  if (subPath === '') return mounted;
+  return (await mountImageSubPath({ imageMount: mounted, subPath, reference, runDir: runDirectory, undo })).path;
+}

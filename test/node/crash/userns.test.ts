@@ -1,0 +1,8 @@
+import type { PodInput } from '../../harness/pods.ts';
+import { withUserNamespace } from '../../harness/userns.ts';
+import { crashSuite } from './suite.ts';
+
+const sysctls = new Map([['net.ipv4.ip_unprivileged_port_start', '80']]);
+const pod = (base: PodInput) => withUserNamespace({ ...base, linux: { ...base.linux, sysctls } });
+
+crashSuite('crun', [['a pod with a user namespace', { runtimeHandler: 'crun', pod }]]);
