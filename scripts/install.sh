@@ -36,8 +36,8 @@ test='
 '
 case ${1:-test} in
   run) needs=$run; unpacked='' ;;
-  test) needs=$run$test; unpacked='tini busybox docker-registry skopeo umoci' ;;
-  bench) needs=$run$test; unpacked='tini busybox docker-registry skopeo umoci containerd catatonit' ;;
+  test) needs=$run$test; unpacked='tini busybox docker-registry skopeo umoci runsc' ;;
+  bench) needs=$run$test; unpacked='tini busybox docker-registry skopeo umoci runsc containerd catatonit' ;;
   *) sed -n 2,6p "$0" >&2; exit 2 ;;
 esac
 
