@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
-import { run } from '../../process/index.ts';
+import { exitFailure, run } from '../../process/index.ts';
 import type { Logger } from '../../log/index.ts';
-import { textOf } from '../../errors/index.ts';
+import { Failure, textOf } from '../../errors/index.ts';
 import { NO_FEATURES, type RuntimeFeatures } from './handler.ts';
 
 const PROBE_TIMEOUT_MS = 10_000;
@@ -10,25 +10,36 @@ const PROBE_TIMEOUT_MS = 10_000;
 const CRUN_WITH_IDMAP = [1, 8, 1] as const;
 
 /**
- * Asks `<runtime> features` [K17, K18]; what it does not say stays off. A crun too old for that command is judged by its version
- * (docs/parity.md, K18). Never fails.
+ * Asks `<runtime> --version`, for the log, and `<runtime> features` [K17, K18]; what it does not say stays off. A crun too old for that
+ * command is judged by its version (docs/parity.md, K18). Never fails.
  */
 export async function probeFeatures(path: string, env: Readonly<Record<string, string>>, log: Logger): Promise<RuntimeFeatures> {
-  const crun = basename(path).startsWith('crun');
-  const none = { ...NO_FEATURES, crun };
+  const none = { ...NO_FEATURES, crun: basename(path).startsWith('crun') };
+  const ask = async (word: string) => {
+    const result = await run([path, word], { env, timeoutMs: PROBE_TIMEOUT_MS });
+    if (result.code !== 0) throw exitFailure([path, word], result);
+    return result.stdout.toString('utf8');
+  };
+  const [version, features] = await Promise.allSettled([ask('--version'), ask('features')]);
+  if (version.status === 'fulfilled') log.info(`Runtime ${path}: ${version.value.trim().replaceAll(/\s*\n\s*/g, ', ')}`);
+  else log.warn(`Getting the version of runtime ${path} failed: ${textOf(version.reason)}`);
+  if (features.status === 'rejected') {
+    log.info(`Runtime ${path} does not tell its features, assuming none: ${textOf(features.reason)}`);
+    return { ...none, idmapMounts: none.crun && version.status === 'fulfilled' && crunMapsIds(version.value) };
+  }
   try {
-    const result = await run([path, 'features'], { env, timeoutMs: PROBE_TIMEOUT_MS });
-    if (result.code !== 0) return crun ? { ...none, idmapMounts: await isCrunWithIdmap(path, env) } : none;
-    return { ...parseFeatures(JSON.parse(result.stdout.toString('utf8'))), crun };
+    return { ...checkFeatures(parseFeatures(JSON.parse(features.value))), crun: none.crun };
   } catch (error) {
     log.warn(`Getting features of runtime ${path} failed, assuming none: ${textOf(error)}`);
     return none;
   }
 }
 
-async function isCrunWithIdmap(path: string, env: Readonly<Record<string, string>>): Promise<boolean> {
-  const { stdout } = await run([path, '--version'], { env, timeoutMs: PROBE_TIMEOUT_MS });
-  return crunMapsIds(stdout.toString('utf8'));
+/** A document without the versions that it is for is none [K17]. */
+function checkFeatures(features: RuntimeFeatures): RuntimeFeatures {
+  if (features.ociVersionMin === undefined || features.ociVersionMax === undefined)
+    throw new Failure('Unknown', 'runtime features structure is not valid');
+  return features;
 }
 
 /** From `crun --version`: `crun version 1.8.1` is its first line. */
