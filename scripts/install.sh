@@ -30,6 +30,7 @@ test='
 /usr/bin/setfattr                    attr
 /usr/sbin/setcap                     libcap2-bin
 /usr/bin/bsdtar                      libarchive-tools
+/usr/bin/dbus-daemon                 dbus-daemon
 /usr/bin/mmdebstrap                  mmdebstrap
 /usr/lib/*/libgpgme.so.11            libgpgme11
 /usr/lib/*/libdevmapper.so.1.02.1    libdevmapper1.02.1

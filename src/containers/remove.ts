@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { textOf, wrap } from '../errors/index.ts';
 import { isHexId } from '../ids/index.ts';
+import { monitorCgroup, removeMonitorCgroup } from '../resources/index.ts';
 import { TURN, step } from '../steps/index.ts';
 import { type Container, subjectOf } from './container.ts';
 import type { ContainerContext } from './context.ts';
@@ -23,7 +24,7 @@ export async function removeContainer(
 }
 
 async function remove(ctx: ContainerContext, container: Container, graceSeconds: number): Promise<void> {
-  const { id, name, pod, runtime } = container.facts;
+  const { id, name, pod, runtime, spec } = container.facts;
   try {
     await stopContainer(ctx, container, graceSeconds);
   } catch (error) {
@@ -33,7 +34,7 @@ async function remove(ctx: ContainerContext, container: Container, graceSeconds:
   if (container.removed) return;
   try {
     await runtime.delete(id);
-    await step('monitor files', () => removeMonitorFiles(ctx, id));
+    await step('monitor files', () => removeMonitorFiles(ctx, id, spec.linux.cgroupsPath));
     await step('delete record', () => ctx.store.deleteContainer(id));
   } catch (error) {
     throw wrap(`failed to delete container ${name} in pod sandbox ${pod.id}`, error);
@@ -60,8 +61,11 @@ async function releaseImageVolumes(ctx: ContainerContext, container: Container):
   }
 }
 
-/** What a monitor leaves behind: the exit file, and (conmon 2.1) its link to the run directory. */
-export async function removeMonitorFiles(ctx: ContainerContext, id: string): Promise<void> {
+/** What a monitor leaves behind: the exit file, (conmon 2.1) its link to the run directory, and its cgroup, if it had its own [K49]. */
+export async function removeMonitorFiles(ctx: ContainerContext, id: string, cgroupsPath?: string): Promise<void> {
   await rm(join(ctx.exitsDir, id), { force: true });
   await rm(join(ctx.attachSocketDir, id), { force: true });
+  if (cgroupsPath === undefined || cgroupsPath === '') return;
+  const error = await removeMonitorCgroup(monitorCgroup(cgroupsPath, id));
+  if (error !== undefined) ctx.log.info(`Failed to remove the cgroup of the monitor of ${id}: ${textOf(error)}`);
 }

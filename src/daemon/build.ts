@@ -15,16 +15,8 @@ import { Tracer, faultsFrom } from '../steps/index.ts';
 import { LayerUnpacker, Store, parseStorageOptions } from '../storage/index.ts';
 import { Flights } from '../sync/index.ts';
 import { buildRuntimes } from './handlers.ts';
-import {
-  PULL_LANES,
-  cgroupManagerOf,
-  creationSettings,
-  imageSettings,
-  monitorSettings,
-  networkSettings,
-  podSettings,
-  specSettings,
-} from './settings.ts';
+import { buildMonitors } from './monitors.ts';
+import { PULL_LANES, cgroupManagerOf, creationSettings, imageSettings, networkSettings, podSettings, specSettings } from './settings.ts';
 
 /** Everything that the daemon consists of, built once, in the order of dependency. */
 export interface Node {
@@ -54,12 +46,8 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
   await images.reload();
   const network = new NetworkService({ settings: networkSettings(config, env), log });
   const namespaces = new NamespaceMaker();
-  const seccomp = await seccompSettings(
-    config,
-    host.seccomp,
-    [...runtimes.list()].map((runtime) => runtime.handler),
-    log,
-  );
+  const handlers = runtimes.list().map((runtime) => runtime.handler);
+  const seccomp = await seccompSettings(config, host.seccomp, handlers, log);
 
   const journal = new Journal(join(dirname(config.runtime.containerExitsDir), 'journal'));
   await journal.prepare();
@@ -79,7 +67,8 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
   };
   const readiness = new Readiness();
   const exits = new ExitWatcher(containers, readiness, new ProcessWatcher(readiness));
-  const shared = { store, images, host, seccomp, log, specSettings: specSettings(config), monitorSettings: monitorSettings(config) };
+  const monitors = buildMonitors(config, env, log);
+  const shared = { store, images, host, seccomp, log, specSettings: specSettings(config), monitorSettings: monitors.settings };
   const containerCreation: CreationContext = { ...shared, containers, settings: creationSettings(config), creations: new Creations() };
   const pods: PodContext = {
     ...shared,
@@ -102,6 +91,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
   const close = async () => {
     await exits.stop();
     readiness.close();
+    await monitors.close();
     await namespaces.close();
     await network.stop();
     images.close();

@@ -30,6 +30,7 @@ async function toHandler(name: string, config: RuntimeHandlerConfig, log: Logger
     type: config.runtimeType === 'vm' || config.runtimeType === 'pod' ? config.runtimeType : 'oci',
     monitorEnv: config.monitorEnv,
     monitorPath: config.monitorPath,
+    monitorCgroup: config.monitorCgroup,
     createTimeout: config.containerCreateTimeout,
     minMemory: minMemory(config.containerMinMemory),
     noSyncLog: config.noSyncLog,

@@ -20,7 +20,7 @@ export function cgroupManagerOf(config: Config): CgroupManagerName {
   throw new Failure('InvalidArgument', `invalid cgroup_manager "${name}"`, { advice: 'Set cgroup_manager to systemd or cgroupfs.' });
 }
 
-export function monitorSettings(config: Config): MonitorSettings {
+export function monitorSettings(config: Config, place: MonitorSettings['place']): MonitorSettings {
   const { runtime } = config;
   return {
     exitsDir: runtime.containerExitsDir,
@@ -30,6 +30,7 @@ export function monitorSettings(config: Config): MonitorSettings {
     logToJournald: runtime.logToJournald,
     noPivot: runtime.noPivot,
     systemdCgroup: runtime.cgroupManager === 'systemd',
+    place,
   };
 }
 

@@ -43,7 +43,7 @@ export async function startInfra(
   undo.push(`delete infra container ${id}`, async () => {
     await stopContainer(ctx.containers, container, 0);
     await runtime.delete(id);
-    await removeMonitorFiles(ctx.containers, id);
+    await removeMonitorFiles(ctx.containers, id, spec.linux.cgroupsPath);
     ctx.containers.registry.deleteInfra(container);
   });
   const processes = await createUnderMonitor(
@@ -51,6 +51,7 @@ export async function startInfra(
     {
       id,
       name: infraName,
+      cgroupsPath: spec.linux.cgroupsPath ?? '',
       bundle: storage.runDirectory,
       persistDir: storage.directory,
       logPath: plan.logPath,

@@ -54,7 +54,7 @@ async function removeInfra(ctx: PodContext, sandbox: Sandbox, grace: number): Pr
   }
   await stopContainer(ctx.containers, infra, grace);
   await sandbox.facts.runtime.delete(sandbox.id);
-  await removeMonitorFiles(ctx.containers, sandbox.id);
+  await removeMonitorFiles(ctx.containers, sandbox.id, sandbox.facts.cgroupsPath);
   infra.removed = true;
   ctx.containers.registry.deleteInfra(infra);
 }

@@ -1,1 +1,2 @@
 export * from './cgroups/index.ts';
+export * from './systemd/index.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ContainerState, PodSandboxState } from '../../src/wire/index.ts';
+import { ContainerState, NamespaceMode, PodSandboxState } from '../../src/wire/index.ts';
 import { BUSYBOX, useNode } from '../harness/node.ts';
 import { type ContainerInput, containerConfig, podConfig, settled, startPod, stateOf } from '../harness/pods.ts';
 import { exitedSoon, processesOf, signal, soon } from '../harness/processes.ts';
@@ -28,7 +28,9 @@ const DEAF = ['sh', '-c', 'trap "" TERM; echo ready; while :; do sleep 0.1; done
 for (const handler of ['runc', 'crun', 'runsc'] as const) {
   const skip = handler === 'runsc' && !existsSync(runsc) ? `there is no Debian package runsc for ${process.arch}` : false;
   const config = () => podConfig(node.machine, handler);
-  const contract = (name: string, body: () => Promise<void>) => test(`[K1] ${handler}: ${name}`, { skip }, body);
+  const contract = (name: string, body: () => Promise<void>) => {
+    void test(`[K1] ${handler}: ${name}`, { skip }, body);
+  };
 
   const run = async (command: readonly string[], more: ContainerInput = {}) => {
     const pod = config();
@@ -138,9 +140,12 @@ for (const handler of ['runc', 'crun', 'runsc'] as const) {
   });
 
   if (handler !== 'runsc') {
-    contract('a process that takes more memory than it may is told as OOMKilled', async () => {
+    contract('a process that takes more memory than it may is told as OOMKilled [K43]', async () => {
       const { podSandboxId, containerId } = await run(['sh', '-c', 'tail /dev/zero; exit 1'], {
-        linux: { resources: { memoryLimitInBytes: 16n * 1024n * 1024n }, securityContext: {} },
+        linux: {
+          resources: { memoryLimitInBytes: 16n * 1024n * 1024n },
+          securityContext: { namespaceOptions: { pid: NamespaceMode.CONTAINER } },
+        },
       });
       assert.equal((await settled(node.client, containerId)).reason, 'OOMKilled');
       await remove(podSandboxId);

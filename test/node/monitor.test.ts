@@ -27,6 +27,7 @@ function handler(runtime: string, monitor: string): RuntimeHandler {
     type: 'oci',
     monitorEnv: [],
     monitorPath: monitor,
+    monitorCgroup: '',
     createTimeout: 1,
     minMemory: 0n,
     noSyncLog: false,
@@ -41,8 +42,25 @@ function handler(runtime: string, monitor: string): RuntimeHandler {
 async function create(id: string, runtime: string, monitor: string) {
   const bundle = join(directory, id);
   for (const name of ['exits', 'sockets', id]) mkdirSync(join(directory, name), { recursive: true });
-  const request = { id, name: id, bundle, persistDir: bundle, logPath: join(bundle, 'log'), tty: false, stdin: false, stdinOnce: false };
-  const settings = { logLevel: 'info', logSizeMax: -1, logToJournald: false, noPivot: false, systemdCgroup: false };
+  const request = {
+    id,
+    name: id,
+    cgroupsPath: '',
+    bundle,
+    persistDir: bundle,
+    logPath: join(bundle, 'log'),
+    tty: false,
+    stdin: false,
+    stdinOnce: false,
+  };
+  const settings = {
+    logLevel: 'info',
+    logSizeMax: -1,
+    logToJournald: false,
+    noPivot: false,
+    systemdCgroup: false,
+    place: () => Promise.resolve(),
+  };
   return await createUnderMonitor(handler(runtime, monitor), request, {
     ...settings,
     exitsDir: join(directory, 'exits'),

@@ -1,7 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { type Nanoseconds, nowNs } from '../../clock/index.ts';
-import { Failure, textOf } from '../../errors/index.ts';
+import { Failure, codeOf, textOf } from '../../errors/index.ts';
 import { type ContainerId, newHexId } from '../../ids/index.ts';
 import { createUnderMonitor } from '../../oci/monitor/index.ts';
 import { explainIdMaps } from '../../oci/rootfs/index.ts';
@@ -131,6 +131,13 @@ async function saveSpec(spec: OciSpec, storage: Storage): Promise<void> {
   );
 }
 
+/** What is no file was there before: conmon opened no log. */
+async function removeLog(path: string): Promise<void> {
+  await rm(path, { force: true }).catch((error: unknown) => {
+    if (codeOf(error) !== 'ERR_FS_EISDIR') throw error;
+  });
+}
+
 async function createProcess(
   ctx: CreationContext,
   pod: PodForCreation,
@@ -146,12 +153,23 @@ async function createProcess(
   const { tty, stdin, stdinOnce } = config;
   undo.push(`delete ${id} from the runtime`, async () => {
     await runtime.delete(id);
-    await rm(logPath, { force: true }); // [D130]
-    await removeMonitorFiles(ctx.containers, id);
+    await removeLog(logPath); // [D130]
+    await removeMonitorFiles(ctx.containers, id, spec.linux.cgroupsPath);
   });
   const processes = await createUnderMonitor(
     runtime.handler,
-    { id, name, runtimePath: runtimePath(spec, runtime), bundle: runDirectory, persistDir: directory, logPath, tty, stdin, stdinOnce },
+    {
+      id,
+      name,
+      runtimePath: runtimePath(spec, runtime),
+      cgroupsPath: spec.linux.cgroupsPath ?? '',
+      bundle: runDirectory,
+      persistDir: directory,
+      logPath,
+      tty,
+      stdin,
+      stdinOnce,
+    },
     ctx.monitorSettings,
   ).catch(async (error: unknown) => {
     throw await explainIdMaps(error, spec.mounts, pod.specFacts.namespaces.user);

@@ -11,6 +11,7 @@ const handler: RuntimeHandler = {
   type: 'oci',
   monitorEnv: [],
   monitorPath: '/bin/conmon',
+  monitorCgroup: '',
   createTimeout: 240,
   minMemory: 0n,
   noSyncLog: false,
@@ -23,6 +24,7 @@ const handler: RuntimeHandler = {
 const request: MonitoredCreate = {
   id: 'ID',
   name: 'k8s_c',
+  cgroupsPath: '',
   bundle: '/b',
   persistDir: '/p',
   logPath: '/l/c.log',
@@ -38,13 +40,22 @@ const settings: MonitorSettings = {
   logToJournald: false,
   noPivot: false,
   systemdCgroup: false,
+  place: () => Promise.resolve(),
 };
 const always =
   '-b /b -c ID --exit-dir /exits -l /l/c.log --log-level info -n k8s_c -P /b/conmon-pidfile -p /b/pidfile --persist-dir /p ' +
   '-r /bin/runc --runtime-arg --root=/run/runc --socket-dir-path /attach --syslog -u ID';
 
-function more(changes: { handler?: Partial<RuntimeHandler>; request?: Partial<MonitoredCreate>; settings?: Partial<MonitorSettings> }): string {
-  const args = monitorArguments({ ...handler, ...changes.handler }, { ...request, ...changes.request }, { ...settings, ...changes.settings });
+function more(changes: {
+  handler?: Partial<RuntimeHandler>;
+  request?: Partial<MonitoredCreate>;
+  settings?: Partial<MonitorSettings>;
+}): string {
+  const args = monitorArguments(
+    { ...handler, ...changes.handler },
+    { ...request, ...changes.request },
+    { ...settings, ...changes.settings },
+  );
   const text = args.join(' ');
   assert.ok(text.startsWith(always), text);
   return text.slice(always.length);

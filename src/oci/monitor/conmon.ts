@@ -16,6 +16,17 @@ export interface MonitorSettings {
   readonly logToJournald: boolean;
   readonly noPivot: boolean;
   readonly systemdCgroup: boolean;
+  /** Puts a monitor where it belongs before it begins; fails if it cannot. */
+  readonly place: (monitor: MonitorToPlace) => Promise<void>;
+}
+
+/** A monitor that has been started and waits. */
+export interface MonitorToPlace {
+  readonly pid: number;
+  /** Of its container. */
+  readonly id: string;
+  readonly cgroupsPath: string;
+  readonly monitorCgroup: string;
 }
 
 export interface MonitoredCreate {
@@ -23,6 +34,8 @@ export interface MonitoredCreate {
   readonly name: string;
   /** The runtime's binary, where the container's platform has one of its own [K19]. */
   readonly runtimePath?: string;
+  /** `linux.cgroupsPath` of its spec. */
+  readonly cgroupsPath: string;
   /** The run directory: bundle, pid files, attach socket. */
   readonly bundle: string;
   /** Where `exit` and `oom` are kept. */
@@ -71,10 +84,11 @@ async function create(handler: RuntimeHandler, request: MonitoredCreate, setting
   if (sync === undefined || start === undefined) throw new Failure('Internal', 'conmon was started without its pipes');
   const complaint = collect(conmon.stderr);
   conmon.stdout.resume();
-  const line = firstLine(sync, Math.min(handler.createTimeout * 1000, LONGEST_TIMER_MS));
-  line.catch(() => {});
-  start.end(Buffer.of(0));
   try {
+    await settings.place({ pid: conmon.pid, id: request.id, cgroupsPath: request.cgroupsPath, monitorCgroup: handler.monitorCgroup });
+    const line = firstLine(sync, Math.min(handler.createTimeout * 1000, LONGEST_TIMER_MS));
+    line.catch(() => {});
+    start.end(Buffer.of(0));
     // Its first process forks within milliseconds. If it does not, the time limit of the answer is its limit too.
     const exit = await Promise.race([conmon.exited, line.then(() => conmon.exited)]);
     if (exit.code !== 0) throw new Failure('Unknown', `conmon ended before it forked: ${complaint().trim() || describe(exit)}`);

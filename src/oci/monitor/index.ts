@@ -1,1 +1,8 @@
-export { type MonitorSettings, type MonitoredCreate, type MonitoredProcess, type ProcessIdentity, createUnderMonitor } from './conmon.ts';
+export {
+  type MonitorSettings,
+  type MonitorToPlace,
+  type MonitoredCreate,
+  type MonitoredProcess,
+  type ProcessIdentity,
+  createUnderMonitor,
+} from './conmon.ts';

@@ -44,7 +44,10 @@ for (const [name, script, why] of [
 ] as const) {
   test(`[K17] a runtime that does not tell its features has none, which is logged (${name})`, async () => {
     const { lines, features } = await probe(name, script);
-    assert.ok(lines.some((line) => why.test(line)), lines.join(''));
+    assert.ok(
+      lines.some((line) => why.test(line)),
+      lines.join(''),
+    );
     assert.deepEqual([features.idmapMounts, features.recursiveReadOnly, features.ociVersionMin], [false, false, undefined]);
   });
 }

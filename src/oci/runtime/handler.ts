@@ -13,6 +13,8 @@ export interface RuntimeHandler {
   /** `key=value` words for the monitor and the runtime. */
   readonly monitorEnv: readonly string[];
   readonly monitorPath: string;
+  /** `pod`, a slice, or empty: where its monitors run [K44, K48]. */
+  readonly monitorCgroup: string;
   /** Seconds that creating a container may take [K12]. */
   readonly createTimeout: number;
   /** Bytes [K11]. */

@@ -11,3 +11,4 @@ export { makeInfraCgroup, removeInfraCgroup } from './infra.ts';
 export { checkParentMemory } from './parent-memory.ts';
 export { memoryUsage } from './usage.ts';
 export { thaw } from './freezer.ts';
+export { monitorCgroup, placeMonitor, removeMonitorCgroup } from './monitor.ts';

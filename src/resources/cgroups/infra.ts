@@ -43,7 +43,7 @@ function hierarchies(root: string): string[] {
 }
 
 /** On version 1 a cpuset without cpus takes no process: each new level below the root copies its parent's. */
-function inheritCpuset(hierarchy: string, path: string): void {
+export function inheritCpuset(hierarchy: string, path: string): void {
   if (!hierarchy.endsWith('/cpuset') || path === hierarchy || !path.startsWith(hierarchy)) return;
   inheritCpuset(hierarchy, dirname(path));
   mkdirSync(path, { recursive: true });

@@ -1,0 +1,1 @@
+export { SystemdScopes } from './scopes.ts';
