@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { availableParallelism, loadavg } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ContainerStatus, ContainerState } from '../../src/wire/index.ts';
 import type { TestNode } from './node.ts';
@@ -15,14 +16,16 @@ export async function signal(node: TestNode, name: 'KILL' | 'STOP' | 'CONT' | 'T
   await node.exec(['kill', `-${name}`, ...pids.map(String)]);
 }
 
-/**
- * Waits until something is so, and answers how many milliseconds that took; fails after `most`. For what must be so within a second:
- * the limit leaves room for a busy machine, and what is found out by looking now and then only would still miss it.
- */
+/** A limit in milliseconds for a free machine, as it is on one where others work too. */
+export function limit(ms: number): number {
+  return ms * Math.max(1, (loadavg()[0] ?? 0) / availableParallelism());
+}
+
+/** Waits until something is so, and answers how many milliseconds that took; fails after `most`, as `limit` has it. */
 export async function soon(what: string, isSo: () => boolean | Promise<boolean>, most = 4000): Promise<number> {
   const began = Date.now();
   while (!(await isSo())) {
-    if (Date.now() - began > most) throw new Error(`${what}: not within ${most} ms`);
+    if (Date.now() - began > limit(most)) throw new Error(`${what}: not within ${most} ms`);
     await delay(20);
   }
   return Date.now() - began;

@@ -50,7 +50,7 @@ export class SystemdStandIn {
 
   constructor(directory: string) {
     this.#directory = directory;
-    this.path = join(directory, 'bus');
+    this.path = join(directory, 'system_bus_socket');
     this.#busPath = join(directory, 'real-bus');
   }
 

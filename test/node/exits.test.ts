@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { ContainerState } from '../../src/wire/index.ts';
 import { BUSYBOX, useNode } from '../harness/node.ts';
 import { OBEDIENT, containerConfig, podConfig, runPod, stateOf } from '../harness/pods.ts';
-import { exitedSoon, processesOf, signal, soon } from '../harness/processes.ts';
+import { exitedSoon, limit, processesOf, signal, soon } from '../harness/processes.ts';
 
 const node = useNode({ images: ['busybox'] });
 const SLEEP = ['sleep', '1000'];
@@ -89,7 +90,7 @@ test('[p06] container and monitor are killed while the container is being stoppe
   await stop;
   const began = Date.now();
   await node.client.RemoveContainer({ containerId });
-  assert.ok(Date.now() - began < 4000, `the removal took ${Date.now() - began} ms`);
+  assert.ok(Date.now() - began < limit(4000), `the removal took ${Date.now() - began} ms`);
   await node.client.RemovePodSandbox({ podSandboxId });
 });
 
@@ -111,7 +112,7 @@ test('[p06] execs that hang, and one whose output nobody reads, hold up no stop'
   gone.abort();
   const began = Date.now();
   await node.client.StopContainer({ containerId, timeout: 20n });
-  assert.ok(Date.now() - began < 10_000, `the stop took ${Date.now() - began} ms`);
+  assert.ok(Date.now() - began < limit(10_000), `the stop took ${Date.now() - began} ms`);
   assert.equal((await stateOf(node.client, containerId)).exitCode, 0);
   await node.client.RemovePodSandbox({ podSandboxId });
   await settled;
@@ -140,7 +141,7 @@ test('[p07] a monitor that hangs: a thousand polls cost nothing, the stop ends w
   const began = Date.now();
   await node.client.StopContainer({ containerId, timeout: 2n });
   const took = Date.now() - began;
-  assert.ok(took >= 2000 && took < 2000 + 5000, `the stop took ${took} ms`);
+  assert.ok(took >= 2000 && took < 2000 + limit(5000), `the stop took ${took} ms`);
   assert.equal((await stateOf(node.client, containerId)).exitCode, 137); // A zombie, for nobody waits: its code is in /proc.
   await node.client.RemovePodSandbox({ podSandboxId });
 });
@@ -148,3 +149,26 @@ test('[p07] a monitor that hangs: a thousand polls cost nothing, the stop ends w
 function anonymousMiB(pid: number): number {
   return Number(/^Anonymous:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]) / 1024;
 }
+
+test('[D172] more files in the exits directory than the kernel tells of: the directory is read, no exit is lost', async () => {
+  const { podSandboxId, containerId } = await pod('flood', ['sh', '-c', 'trap "exit 4" TERM; while :; do sleep 0.1; done']);
+  const { init } = await processesOf(node, containerId);
+  await soon('it listens', async () =>
+    /SigCgt:.*[4567cdef]...$/m.test((await node.exec(['cat', `/proc/${init}/status`])).stdout.toString('utf8')),
+  );
+  const daemon = node.machine.pidInside(node.daemonPid);
+  await signal(node, 'STOP', daemon);
+  const exits = node.path('/run/crio/exits');
+  const [one, other] = [join(exits, 'a'.repeat(64)), join(exits, 'b'.repeat(64))];
+  writeFileSync(one, '0');
+  for (let n = 0; n < 10_000; n++) {
+    renameSync(one, other);
+    renameSync(other, one);
+  }
+  await signal(node, 'TERM', init);
+  await soon('conmon has written', () => existsSync(join(exits, containerId)));
+  await signal(node, 'CONT', daemon);
+  assert.equal((await exitedSoon(node, containerId)).exitCode, 4);
+  await soon('the directory is read', () => /More exits in \S+ than the kernel's queue holds/.test(node.log()) && !existsSync(one));
+  await node.client.RemovePodSandbox({ podSandboxId });
+});

@@ -156,7 +156,7 @@ test('form of additional devices', () => {
   ]);
 });
 
-test('[B81, B82] paths of artifact stores, log size, stop time-out', () => {
+test('[B81, B82, K97] paths of artifact stores, log size, stop time-out of at least 30 s', () => {
   refusals([
     [
       'crio.runtime',
