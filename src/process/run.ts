@@ -7,7 +7,8 @@ export interface RunOptions {
   readonly cwd?: string;
   /** The child's whole environment; default: nothing but PATH. */
   readonly env?: Readonly<Record<string, string>>;
-  readonly stdin?: string | Uint8Array;
+  /** A promise: the child runs already and waits for its input. If it is rejected, the child's group is ended as by `signal`. */
+  readonly stdin?: string | Uint8Array | Promise<string>;
   /** Ends the child's process group; the returned promise settles after it is gone. */
   readonly signal?: AbortSignal;
   /** Milliseconds after which the child's process group is killed. Every helper has one. */
@@ -56,7 +57,9 @@ async function finish(child: SpawnedChild, argv: readonly string[], options: Run
   let outBytes = 0;
   let errBytes = 0;
   let ended: { readonly reason: unknown } | undefined;
+  let gone = false;
   const end = (reason: unknown) => {
+    if (gone) return;
     ended ??= { reason };
     killGroup(child.pid);
     for (const stream of streams) stream.destroy(); // Who left the group and holds our pipes is not waited for.
@@ -81,9 +84,11 @@ async function finish(child: SpawnedChild, argv: readonly string[], options: Run
   ];
   const closed = Promise.all(streams.map(closing));
   const stdin = writer(child.stdin);
-  stdin?.end(options.stdin ?? '');
+  if (options.stdin instanceof Promise) options.stdin.then((text) => stdin?.end(text), end);
+  else stdin?.end(options.stdin ?? '');
   await closed;
   const exit = await exitOf(child.pid); // Only now: until it is waited for, its group's number is nobody else's.
+  gone = true;
   stdin?.destroy();
   clearTimeout(timer);
   options.signal?.removeEventListener('abort', onAbort);

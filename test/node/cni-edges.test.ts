@@ -179,3 +179,36 @@ test('[H4] [H5] a single .conf beside lists: the first in order is the default, 
   assert.deepEqual(lab.traces(of), []);
   drop(first, second);
 });
+
+test('[H33] [H49] the CNI project’s plugins are started while the one before works, and get their input at their turn or are killed', async () => {
+  const of = lab.fakeNode({ plugins: [{ type: 'stand-in' }, { type: 'portmap' }, { type: 'third' }] });
+  const [first, second, third] = [standIn(of), standIn(of, 'portmap'), standIn(of, 'third')];
+  // The stand-in for portmap tells that it waits before it reads; the others see it, or time runs out.
+  const plugin = join(of.root, 'bin/portmap');
+  writeFileSync(plugin, readFileSync(plugin, 'utf8').replace('input=', 'touch "$DATA/waits.$CNI_COMMAND"; echo $$ > "$DATA/pid"; input='), {
+    mode: 0o755,
+  });
+  const meets = 'until [ -e "$DATA/waits.$CNI_COMMAND" ]; do sleep 0.01; done';
+  first.does('ADD', meets);
+  third.does('DEL', meets);
+  const network = await lab.ready(of);
+  const mine = await lab.pod('web');
+  await network.attach(mine);
+  await network.detach(mine);
+  for (const one of [first, second, third]) assert.deepEqual(names(one.calls()), ['ADD', 'CHECK', 'DEL']);
+  const input = JSON.parse((second.calls()[0] ?? '').replace(/^\w+ \S* /, '')) as { prevResult: unknown };
+  assert.deepEqual(input.prevResult, { cniVersion: '1.0.0', ips: [{ address: '10.99.0.5/24' }] });
+
+  for (const command of ['ADD', 'DEL']) rmSync(join(of.root, `waits.${command}`));
+  first.does('ADD', `${meets}; echo '{"code":7,"msg":"no"}'; exit 1`);
+  await assert.rejects(network.attach(mine), /plugin type="stand-in" failed \(add\): no$/);
+  assert.equal(existsSync(`/proc/${readFileSync(join(of.root, 'pid'), 'utf8').trim()}`), false);
+  assert.deepEqual(names(second.calls()), ['ADD', 'CHECK', 'DEL', 'DEL']);
+  // One that ends while it waits is started again.
+  first.does('ADD', `${meets}; kill -9 "$(cat "$DATA/pid")"; while kill -0 "$(cat "$DATA/pid")" 2> /dev/null; do sleep 0.01; done`);
+  rmSync(join(of.root, 'waits.ADD'));
+  await network.attach(mine);
+  await network.detach(mine);
+  assert.deepEqual(lab.traces(of), []);
+  drop(mine);
+});

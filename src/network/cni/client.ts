@@ -1,5 +1,6 @@
 import { Failure, textOf, wrap } from '../../errors/index.ts';
 import type { AttachmentCache, CachedAttachment } from './cache.ts';
+import { PluginChain } from './chain.ts';
 import type { NetworkConfig, PluginConfig } from './config.ts';
 import type { Json } from './json.ts';
 import type { Deadline, Plugins } from './plugins.ts';
@@ -30,8 +31,7 @@ export class CniClient {
       throw wrap(`plugin ${pluginName(first)} failed (add)`, error);
     }
     await this.#cache.write(network.name, network.bytes, attachment, undefined);
-    let result = await this.#addOne(network, first, attachment, undefined, deadline);
-    for (const plugin of network.plugins.slice(1)) result = await this.#addOne(network, plugin, attachment, result, deadline);
+    const result = await this.#addAll(network, first, attachment, deadline);
     try {
       await this.#cache.write(network.name, network.bytes, attachment, result);
     } catch (error) {
@@ -61,10 +61,11 @@ export class CniClient {
   async delete(network: NetworkConfig, attachment: Attachment, result: CniResult | undefined, deadline: Deadline): Promise<void> {
     const takesResult = atLeast(network.cniVersion, '0.4.0') && result !== undefined;
     const prevResult = takesResult ? asVersion(result, network.cniVersion) : undefined;
-    for (const plugin of network.plugins.toReversed()) {
+    const upwards = network.plugins.toReversed();
+    await using chain = new PluginChain(this.#plugins, typesOf(upwards), { command: 'DEL', attachment, deadline });
+    for (const plugin of upwards) {
       try {
-        const stdin = pluginInput(network, plugin, { prevResult, capabilityArgs: attachment.capabilityArgs });
-        await this.#plugins.execute(plugin.type, { command: 'DEL', stdin, attachment, deadline });
+        await chain.next(pluginInput(network, plugin, { prevResult, capabilityArgs: attachment.capabilityArgs }));
       } catch (error) {
         throw wrap(`plugin ${pluginName(plugin)} failed (delete)`, error);
       }
@@ -104,20 +105,19 @@ export class CniClient {
     return failures;
   }
 
-  async #addOne(
-    network: NetworkConfig,
-    plugin: PluginConfig,
-    attachment: Attachment,
-    prevResult: CniResult | undefined,
-    deadline: Deadline,
-  ): Promise<CniResult> {
-    try {
-      const stdin = pluginInput(network, plugin, { prevResult, capabilityArgs: attachment.capabilityArgs });
-      const output = await this.#plugins.execute(plugin.type, { command: 'ADD', stdin, attachment, deadline });
-      return parseResult(output, network.cniVersion);
-    } catch (error) {
-      throw wrap(`plugin ${pluginName(plugin)} failed (add)`, error);
-    }
+  async #addAll(network: NetworkConfig, first: PluginConfig, attachment: Attachment, deadline: Deadline): Promise<CniResult> {
+    await using chain = new PluginChain(this.#plugins, typesOf(network.plugins), { command: 'ADD', attachment, deadline });
+    const addOne = async (plugin: PluginConfig, prevResult: CniResult | undefined) => {
+      try {
+        const output = await chain.next(pluginInput(network, plugin, { prevResult, capabilityArgs: attachment.capabilityArgs }));
+        return parseResult(output, network.cniVersion);
+      } catch (error) {
+        throw wrap(`plugin ${pluginName(plugin)} failed (add)`, error);
+      }
+    };
+    let result = await addOne(first, undefined);
+    for (const plugin of network.plugins.slice(1)) result = await addOne(plugin, result);
+    return result;
   }
 
   async #ask(
@@ -130,6 +130,10 @@ export class CniClient {
     const stdin = pluginInput(network, plugin, attachments === undefined ? {} : { attachments });
     await this.#plugins.execute(plugin.type, { command, stdin, deadline });
   }
+}
+
+function typesOf(plugins: readonly PluginConfig[]): readonly string[] {
+  return plugins.map(({ type }) => type);
 }
 
 function pluginName(plugin: PluginConfig): string {

@@ -12,7 +12,8 @@ import { CNI_VERSION } from './version.ts';
 
 export interface Execution {
   readonly command: CniCommand;
-  readonly stdin: string;
+  /** A promise: the plugin is started at once and waits for it. */
+  readonly stdin: string | Promise<string>;
   readonly attachment?: Attachment;
   readonly deadline: Deadline;
 }
@@ -57,6 +58,11 @@ export class Plugins {
   async execute(type: string, execution: Execution): Promise<string> {
     const path = await this.find(type);
     return await step(`${type} ${execution.command}`, () => this.#run(path, execution));
+  }
+
+  /** As `execute`, but no step of an operation: for a plugin that only waits so far. */
+  async executeAhead(type: string, execution: Execution): Promise<string> {
+    return await this.#run(await this.find(type), execution);
   }
 
   /** Whether the plugin exists and speaks that version [H6, H9]; '' asks for 0.1.0. */
