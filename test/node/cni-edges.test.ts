@@ -212,3 +212,22 @@ test('[H33] [H49] the CNI project’s plugins are started while the one before w
   assert.deepEqual(lab.traces(of), []);
   drop(mine);
 });
+
+test('[H47] [H49] [H51] [p33] a plugin that fails or hangs in DEL keeps none of the others from giving back what they made', async () => {
+  const of = lab.node({}, bridge([{ type: 'stand-in' }, { type: 'portmap', capabilities: { portMappings: true } }]));
+  const own = { ...of, pluginDirs: [join(of.root, 'bin'), PLUGINS] };
+  const plugin = standIn(own);
+  plugin.does('ADD', `echo "$input" | sed 's/.*"prevResult"://; s/}$//'; exit 0`);
+  const network = await lab.ready(own);
+  for (const [does, says] of [
+    [`echo '{"code":7,"msg":"stuck"}'; exit 1`, /plugin type="stand-in" failed \(delete\): stuck$/],
+    ['kill -9 $$', /plugin type="stand-in" failed \(delete\): netplugin failed with no error message: signal: killed$/],
+  ] as const) {
+    const mine = await lab.pod('web');
+    await network.attach(mine);
+    plugin.does('DEL', does);
+    await assert.rejects(network.detach(mine), says);
+    assert.deepEqual(lab.traces(of), []);
+    await network.detach(mine);
+  }
+});

@@ -3,10 +3,13 @@ import type { AttachmentCache, CachedAttachment } from './cache.ts';
 import { PluginChain } from './chain.ts';
 import type { NetworkConfig, PluginConfig } from './config.ts';
 import type { Json } from './json.ts';
-import type { Deadline, Plugins } from './plugins.ts';
+import { type Deadline, type Plugins, deadlineIn } from './plugins.ts';
 import { type Attachment, type CniCommand, pluginInput, validateNames } from './request.ts';
 import { type CniResult, asVersion, parseResult } from './result.ts';
 import { atLeast } from './version.ts';
+
+/** What each of the other plugins has at least when one failed in DEL. */
+const AFTER_FAILURE_MS = 10_000;
 
 /** What GC calls a valid attachment; a type, not an interface, so that it is JSON to the compiler. */
 export type GcAttachment = { readonly containerID: string; readonly ifname: string };
@@ -57,19 +60,29 @@ export class CniClient {
     if (failed !== undefined) throw failed.reason;
   }
 
-  /** DEL up the chain, with the cached result for versions that take it; then the cache entry goes [H49]. */
+  /**
+   * DEL up the chain, with the cached result for versions that take it; then the cache entry goes [H49]. When a plugin fails, the
+   * others are asked all the same, and after a hanging one for a few seconds more: nobody asks them again [H51]. The first
+   * failure is the error.
+   */
   async delete(network: NetworkConfig, attachment: Attachment, result: CniResult | undefined, deadline: Deadline): Promise<void> {
     const takesResult = atLeast(network.cniVersion, '0.4.0') && result !== undefined;
     const prevResult = takesResult ? asVersion(result, network.cniVersion) : undefined;
     const upwards = network.plugins.toReversed();
     await using chain = new PluginChain(this.#plugins, typesOf(upwards), { command: 'DEL', attachment, deadline });
+    let failure: Failure | undefined;
     for (const plugin of upwards) {
+      const stdin = pluginInput(network, plugin, { prevResult, capabilityArgs: attachment.capabilityArgs });
       try {
-        await chain.next(pluginInput(network, plugin, { prevResult, capabilityArgs: attachment.capabilityArgs }));
+        if (failure === undefined) await chain.next(stdin);
+        else
+          await this.#plugins.execute(plugin.type, { command: 'DEL', stdin, attachment, deadline: atLeastIn(AFTER_FAILURE_MS, deadline) });
       } catch (error) {
-        throw wrap(`plugin ${pluginName(plugin)} failed (delete)`, error);
+        failure ??= wrap(`plugin ${pluginName(plugin)} failed (delete)`, error);
+        if (deadline.signal?.aborted === true) break;
       }
     }
+    if (failure !== undefined) throw failure;
     await this.#cache.remove(network.name, attachment);
   }
 
@@ -130,6 +143,11 @@ export class CniClient {
     const stdin = pluginInput(network, plugin, attachments === undefined ? {} : { attachments });
     await this.#plugins.execute(plugin.type, { command, stdin, deadline });
   }
+}
+
+function atLeastIn(ms: number, deadline: Deadline): Deadline {
+  const least = deadlineIn(ms, deadline.signal);
+  return least.at > deadline.at ? least : deadline;
 }
 
 function typesOf(plugins: readonly PluginConfig[]): readonly string[] {
