@@ -49,8 +49,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
   const handlers = runtimes.list().map((runtime) => runtime.handler);
   const seccomp = await seccompSettings(config, host.seccomp, handlers, log);
 
-  const journal = new Journal(join(dirname(config.runtime.containerExitsDir), 'journal'));
-  await journal.prepare();
+  const journal = await openJournal(config);
   const tracer = tracerOf(env, log);
   const registry = new SandboxRegistry();
   const life = new LifeEvents(registry, log);
@@ -99,6 +98,12 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     await store.close({ sync: true });
   };
   return { pods, containers, images, network, store, exits, debris, life, close };
+}
+
+async function openJournal({ runtime }: Config): Promise<Journal> {
+  const journal = new Journal(join(dirname(runtime.containerExitsDir), 'journal'));
+  await journal.prepare();
+  return journal;
 }
 
 /** With the points that crash tests end it at, if it is started by one. */

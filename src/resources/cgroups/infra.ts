@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { wrap } from '../../errors/index.ts';
 
@@ -27,9 +27,11 @@ export function makeInfraCgroup(relative: string | undefined, root: string = ROO
   }
 }
 
-/** What is gone already is success; one that is not empty stays, its processes are not ours. */
+/** In every hierarchy: CRI-O makes one in each. What is gone already is success; one that is not empty stays, its processes are not ours. */
 export function removeInfraCgroup(relative: string | undefined, root: string = ROOT): void {
-  if (relative !== undefined) removeAll(hierarchies(root).map((hierarchy) => join(hierarchy, relative)));
+  if (relative === undefined) return;
+  const all = existsSync(join(root, 'cgroup.controllers')) ? [root] : readdirSync(root).map((name) => join(root, name));
+  removeAll(all.map((hierarchy) => join(hierarchy, relative)));
 }
 
 /**
