@@ -85,8 +85,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     creations: new Creations(),
     onEvent: life.ofPod,
   };
-  const debris = new Debris(pods);
-  journal.onDebris = (intent, leftovers) => debris.afterFailedUndo(intent, leftovers);
+  const debris = new Debris(pods); // It listens to the journal.
   const close = async () => {
     await exits.stop();
     readiness.close();

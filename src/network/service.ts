@@ -193,10 +193,12 @@ export class NetworkService {
     return ips;
   }
 
-  /** Where a pod's network namespace was pinned, if the cache knows the pod. */
-  async namespaceOf(pod: string): Promise<string | undefined> {
-    const netns = (await this.#cache.list(pod))[0]?.netns;
-    return netns === '' ? undefined : netns;
+  /** What the cache knows of a pod that nothing else tells of any more: the pin of its network namespace, the parent of its cgroups. */
+  async remembered(pod: string): Promise<{ readonly netns: string; readonly cgroupParent: string } | undefined> {
+    const [cached] = await this.#cache.list(pod);
+    if (cached === undefined) return undefined;
+    const { cgroupPath } = cached.capabilityArgs;
+    return { netns: cached.netns, cgroupParent: typeof cgroupPath === 'string' ? cgroupPath : '' };
   }
 
   /**

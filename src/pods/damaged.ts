@@ -25,7 +25,7 @@ export async function damagedSandboxSpec(ctx: PodContext, record: ContainerRecor
   const metadata = JSON.parse(record.metadata) as Metadata;
   const { 'pod-name': name, 'metadata-name': podName = '', uid = '', namespace = '', attempt } = metadata;
   const knownTo = await runtimeOf(ctx, record.id);
-  const netns = await ctx.network.namespaceOf(record.id);
+  const { netns, cgroupParent } = (await ctx.network.remembered(record.id)) ?? { netns: '', cgroupParent: '' };
   const runDirectory = ctx.store.containerRunDirectory(record.id);
   const labels = kubernetesLabels({ name: podName, uid, namespace, container: 'POD' });
   return minimal(
@@ -39,9 +39,10 @@ export async function damagedSandboxSpec(ctx: PodContext, record: ContainerRecor
       [`${P}Namespace`]: namespace,
       [`${P}ShmPath`]: posix.join(runDirectory, 'shm'),
       [`${P}RuntimeHandler`]: knownTo ?? '',
+      [`${P}CgroupParent`]: cgroupParent,
       'spoofed.crio.io': knownTo === undefined ? 'true' : 'false',
     },
-    netns === undefined ? [] : [{ type: 'network', path: netns }, ...pinsBeside(netns)],
+    netns === '' ? [] : [{ type: 'network', path: netns }, ...pinsBeside(netns)],
   );
 }
 

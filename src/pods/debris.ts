@@ -17,10 +17,11 @@ export class Debris {
 
   constructor(ctx: PodContext) {
     this.#ctx = ctx;
+    ctx.journal.onDebris = (intent, leftovers) => this.#afterFailedUndo(intent, leftovers);
   }
 
-  /** As `Journal.onDebris`: undo steps that failed when a creation did. */
-  async afterFailedUndo(intent: Intent, leftovers: readonly string[]): Promise<void> {
+  /** Undo steps that failed when a creation did. */
+  async #afterFailedUndo(intent: Intent, leftovers: readonly string[]): Promise<void> {
     const imageVolumes = (intent.imageVolumes ?? []).filter((image) => leftovers.includes(`unmount image ${image}`));
     await this.keep({ ...intent, imageVolumes }, new Failure('Unknown', `could not be undone: ${leftovers.join(', ')}`));
   }
