@@ -7,7 +7,7 @@ import { argv, exit } from 'node:process';
 import { fileURLToPath } from 'node:url';
 
 /** Rooms that every other room may use; they use each other only. */
-const LEAVES = ['clock', 'config', 'errors', 'files', 'ids', 'log', 'process', 'steps', 'sync', 'version', 'workers'];
+const LEAVES = ['clock', 'config', 'errors', 'files', 'ids', 'log', 'process', 'steps', 'streams', 'sync', 'version', 'workers'];
 const BELOW_CONTAINERS = ['images', 'network', 'oci', 'resources', 'security', 'storage', 'linux'];
 
 /** What each room may import beside the leaves: the one direction of docs/architecture.md. */

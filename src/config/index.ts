@@ -5,7 +5,7 @@ export type { FileSource } from './files.ts';
 export { type LoadOptions, type LoadedConfig, type UnhonouredKey, loadConfig } from './load.ts';
 export { type LogSettings, logSettings } from './log-settings.ts';
 export { type RenderOptions, renderConfig, serializeConfig } from './render.ts';
-export { parseSize } from './schema/index.ts';
+export { parseDuration, parseSize } from './schema/index.ts';
 export { nearest } from './nearest.ts';
 export { type Message, type ValidateOptions, type ValidatedConfig, validateConfig } from './validate/index.ts';
 export { type Ulimit, parseSysctls, parseUlimits } from './validate/index.ts';

@@ -72,6 +72,8 @@ export class Container {
   watched: { readonly init: WatchedProcess | undefined; monitor: WatchedProcess | undefined } | undefined;
   /** Settles when its monitor's file is in the exits directory. */
   readonly exitReported = Promise.withResolvers<void>();
+  /** What must end with the container, and might not by itself: commands in a PID namespace that is not the container's own [E54]. */
+  readonly dependents = new Set<() => void>();
   #state: ContainerState;
   #init: ProcessIdentity | undefined;
   #monitor: ProcessIdentity | undefined;
@@ -135,7 +137,10 @@ export class Container {
   found(state: ContainerState): void {
     this.#state = state;
     this.#revision++;
-    if (!isLive(state)) this.#exited.resolve();
+    if (!isLive(state)) {
+      this.#exited.resolve();
+      for (const end of this.dependents) end();
+    }
   }
 
   /** Writes state.json [D174]. It is a record of a running process, lost with the boot anyway: no fsync. */

@@ -1,13 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import { readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { Failure, codeOf, textOf } from '../errors/index.ts';
-import { stringifyExactJson } from '../files/index.ts';
+import { Failure, textOf } from '../errors/index.ts';
 import type { Child } from '../process/index.ts';
 import type { Container } from './container.ts';
-import { describeDeadInit, initIsAlive } from './liveness.ts';
-import { runtimePath } from './platform.ts';
+import { pidOf, refuseExec, signalCommand, withExecFiles } from './exec-process.ts';
 
 /** Bytes of both streams together that are kept [E13]. */
 const OUTPUT_LIMIT = 16 * 1024 * 1024;
@@ -30,22 +25,13 @@ export interface ExecResult {
  * exit code −1 with stderr `command timed out`. The runtime is the command's parent: no monitor process, no log file between.
  */
 export async function execSync(container: Container, command: readonly string[], timeoutSeconds: number): Promise<ExecResult> {
-  if (!initIsAlive(container)) throw new Failure('NotFound', `container is not created or running: ${describeDeadInit(container)}`);
-  if (command.length === 0) throw new Failure('InvalidArgument', 'exec command cannot be empty');
+  refuseExec(container, command);
   if (container.beingKilled) throw commandError('cannot start exec: container is being killed');
-  const { runtime, spec } = container.facts;
-  // On the run directory's tmpfs, and gone with it whatever happens.
-  const base = join(container.facts.runDirectory, `exec-${randomUUID()}`);
-  const processFile = `${base}.json`;
-  const pidFile = `${base}.pid`;
-  try {
-    const terminal = false; // A terminal of its own for a single answer would only merge and rewrite the bytes.
-    await writeFile(processFile, stringifyExactJson({ ...container.facts.spec.process, terminal, args: [...command] }), { mode: 0o600 });
-    const child = runtime.exec(container.id, processFile, pidFile, runtimePath(spec, runtime));
-    return await collect(child, pidFile, timeoutSeconds, container.facts.tty);
-  } finally {
-    await Promise.all([processFile, pidFile].map((file) => rm(file, { force: true })));
-  }
+  const terminal = false; // A terminal of its own for a single answer would only merge and rewrite the bytes.
+  return await withExecFiles(container, command, terminal, async (files) => {
+    const child = container.facts.runtime.exec(container.id, files);
+    return await collect(child, files.pid, timeoutSeconds, container.facts.tty);
+  });
 }
 
 async function collect(child: Child, pidFile: string, timeoutSeconds: number, merge: boolean): Promise<ExecResult> {
@@ -85,33 +71,12 @@ async function collect(child: Child, pidFile: string, timeoutSeconds: number, me
 async function killCommand(child: Child, pidFile: string): Promise<void> {
   const known = await pidOf(pidFile);
   if (known === undefined) child.kill('SIGKILL');
-  else killGroupAnd(known);
+  else signalCommand(known, 'SIGKILL');
   const timer = setTimeout(() => child.kill('SIGKILL'), FROZEN_AFTER_MS);
   await child.exited;
   clearTimeout(timer);
   const late = known === undefined ? await pidOf(pidFile) : undefined;
-  if (late !== undefined) killGroupAnd(late);
-}
-
-function killGroupAnd(pid: number): void {
-  for (const target of [-pid, pid]) {
-    try {
-      process.kill(target, 'SIGKILL');
-    } catch (error) {
-      if (codeOf(error) !== 'ESRCH') throw error;
-    }
-  }
-}
-
-/** The runtime writes the file when the command has started; there is none if it could not be. */
-async function pidOf(pidFile: string): Promise<number | undefined> {
-  try {
-    const pid = Number(await readFile(pidFile, 'utf8'));
-    return Number.isSafeInteger(pid) && pid > 1 ? pid : undefined;
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
+  if (late !== undefined) signalCommand(late, 'SIGKILL');
 }
 
 /**

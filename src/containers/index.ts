@@ -2,6 +2,8 @@ export { annotation, createdAnnotation, jsonAnnotation, stringMapAnnotation } fr
 export { Container, type ContainerFacts, type PodOfContainer } from './container.ts';
 export type { ContainerContext, ContainerEvent } from './context.ts';
 export { Creations, type Progress } from './creations.ts';
+export { attach } from './attach.ts';
+export { type ClientStreams, exec, execFailureText } from './exec.ts';
 export { type ExecResult, execSync } from './exec-sync.ts';
 export { ExitWatcher } from './exit-watcher.ts';
 export { IdIndex } from './index-by-id.ts';

@@ -1,8 +1,9 @@
-import { type FSWatcher, closeSync, constants, openSync, watch, writeSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import { Failure, codeOf, textOf, wrap } from '../errors/index.ts';
+import { type FSWatcher, watch } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import { Failure, wrap } from '../errors/index.ts';
 import type { Container } from './container.ts';
 import { initIsAlive } from './liveness.ts';
+import { tellMonitor } from './monitor-control.ts';
 
 /** conmon answers within milliseconds; one that hangs must not hold the caller for ever, as CRI-O does [E86]. */
 const REOPEN_TIMEOUT_MS = 10_000;
@@ -14,32 +15,16 @@ const REOPEN = '2 0 0\n';
  */
 export async function reopenLog(container: Container): Promise<void> {
   if (!initIsAlive(container)) throw new Failure('FailedPrecondition', 'container is not running');
-  const { logPath, runDirectory } = container.facts;
+  const { logPath } = container.facts;
   const watched = watchFor(logPath);
   watched.seen.catch(() => {});
   try {
-    tellMonitor(join(runDirectory, 'ctl'));
+    await tellMonitor(container, REOPEN);
     await watched.seen;
   } catch (error) {
     throw wrap(`watch error for container log reopen ${container.id}`, error);
   } finally {
     watched.end();
-  }
-}
-
-/** One line, one write: conmon 2.1 loses the second of two lines. Without a reader there is no conmon: ENXIO instead of a hang. */
-function tellMonitor(path: string): void {
-  try {
-    const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
-    try {
-      writeSync(fd, REOPEN);
-    } finally {
-      closeSync(fd);
-    }
-  } catch (error) {
-    const advice =
-      codeOf(error) === 'ENXIO' ? { advice: 'The monitor of this container has ended; restart the container to have logs again.' } : {};
-    throw new Failure('Unavailable', `failed to open container ctl file: ${textOf(error)}`, { cause: error, ...advice });
   }
 }
 

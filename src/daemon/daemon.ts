@@ -2,13 +2,13 @@ import type { Socket } from 'node:net';
 import { type Config, type LoadedConfig, type Message, loadConfig, serializeConfig, validateConfig } from '../config/index.ts';
 import type { Logger } from '../log/index.ts';
 import { restoreAll, undoHalfMade, wipePods } from '../pods/index.ts';
-import { CriServer, Listener, PodEvents, PullBoard, criHandlers, inspectApi } from '../server/index.ts';
+import { CriServer, Listener, PodEvents, PullBoard, StreamingServer, criHandlers, inspectApi, streamingBackend } from '../server/index.ts';
 import { RUNTIME_VERSION } from '../version/index.ts';
 import { type Node, buildNode } from './build.ts';
 import { buildLogger } from './log.ts';
 import { notifyReady } from './notify.ts';
 import { mendStore, pullAgain } from './repair.ts';
-import { cgroupManagerOf } from './settings.ts';
+import { cgroupManagerOf, streamingSettings } from './settings.ts';
 import { stopSignal, surviveDefects } from './signals.ts';
 import { StateFiles } from './version-file.ts';
 
@@ -37,6 +37,17 @@ interface RunningDaemon {
   stop(): Promise<void>;
 }
 
+/** What a stop has to end. */
+interface Parts {
+  readonly listener: Listener;
+  readonly server: CriServer;
+  readonly streaming: StreamingServer;
+  readonly node: Node;
+  readonly state: StateFiles;
+  readonly background: Background;
+  readonly log: Logger;
+}
+
 /** Socket, restore, serve, in the order that loses nothing: the exits are watched before states are read. */
 async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger): Promise<RunningDaemon> {
   log.info(`Starting CRI-O, version: ${RUNTIME_VERSION}`);
@@ -53,13 +64,15 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
   await listener.refuseIfInUse();
   const state = new StateFiles({ ...config.crio, log });
   const node = await buildNode(config, env, log);
+  const streaming = new StreamingServer(streamingSettings(config), streamingBackend(node.pods), log);
   try {
     const lost = await mendStore(config.crio, node.store, log);
     node.exits.start();
     await node.network.start();
     const behind = await takeUp(config, node, state, log);
     inspect.attach(node.pods, node.debris);
-    const server = criServer(config, node, pulls, log);
+    await streaming.listen();
+    const server = criServer(config, node, streaming, pulls, log);
     await listener.listen();
     serve = (socket) => server.serve(socket);
     for (const socket of waiting) serve(socket);
@@ -67,9 +80,10 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
     notifyReady(env, log);
     void pullAgain(lost, node.images, log);
     const background = new Background(behind);
-    return { stop: () => stop({ listener, server, node, state, background, log }) };
+    return { stop: () => stop({ listener, server, streaming, node, state, background, log }) };
   } catch (error) {
     await listener.close();
+    await streaming.close();
     await node.close();
     throw error;
   }
@@ -118,13 +132,14 @@ class Background {
   }
 }
 
-function criServer(config: Config, node: Node, pulls: PullBoard, log: Logger): CriServer {
+function criServer(config: Config, node: Node, streaming: StreamingServer, pulls: PullBoard, log: Logger): CriServer {
   const handlers = criHandlers({
     pods: node.pods,
     containers: node.containers,
     images: node.images,
     pulls,
     events: config.runtime.enablePodEvents ? podEvents(node) : undefined,
+    streaming,
     runtimeVersion: RUNTIME_VERSION,
     verboseConfig: () =>
       JSON.stringify({ sandboxImage: config.image.pauseImage, crio: { CgroupManager: cgroupManagerOf(config), ...plain(config.runtime) } }),
@@ -155,20 +170,13 @@ function plain(value: unknown): Record<string, unknown> {
  * Containers go on: only what this process holds is given back. Calls and creations get STOP_GRACE_MS; a creation that needs
  * longer is cut off as by a crash: the journal knows it, and the next start undoes it.
  */
-async function stop(o: {
-  readonly listener: Listener;
-  readonly server: CriServer;
-  readonly node: Node;
-  readonly state: StateFiles;
-  readonly background: Background;
-  readonly log: Logger;
-}): Promise<void> {
-  const { listener, server, node, log } = o;
+async function stop({ listener, server, streaming, node, state, background, log }: Parts): Promise<void> {
   const deadline = Date.now() + STOP_GRACE_MS;
   const closed = listener.close();
-  const behind = Promise.all([o.background.stop(), node.debris.stop()]);
+  const behind = Promise.all([background.stop(), node.debris.stop()]);
   await server.stop(STOP_GRACE_MS);
   await closed;
+  await streaming.close();
   const cutOff = await workAfter(node, behind, Math.max(0, deadline - Date.now()));
   if (cutOff.length > 0) {
     log.warn(`Stopping in the middle of ${cutOff.join(', ')}: the next start goes on`);
@@ -176,7 +184,7 @@ async function stop(o: {
   } else {
     await node.close();
   }
-  await o.state.end();
+  await state.end();
   log.info('Stopped, containers go on');
 }
 

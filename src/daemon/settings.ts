@@ -1,4 +1,4 @@
-import { type Config, parseSysctls, parseUlimits } from '../config/index.ts';
+import { type Config, parseDuration, parseSysctls, parseUlimits } from '../config/index.ts';
 import type { CreationSettings } from '../containers/index.ts';
 import { Failure } from '../errors/index.ts';
 import { type ImageSettings, defaultImageSettings } from '../images/index.ts';
@@ -7,6 +7,7 @@ import type { MonitorSettings } from '../oci/monitor/index.ts';
 import type { SpecSettings } from '../oci/spec/index.ts';
 import { type PodSettings, configuredMappings } from '../pods/index.ts';
 import type { CgroupManagerName } from '../resources/index.ts';
+import { type StreamingSettings, streamingPort } from '../server/index.ts';
 import { CRIO_VERSION } from '../version/index.ts';
 import { dirname, join } from 'node:path';
 
@@ -105,6 +106,34 @@ export function networkSettings(config: Config, env: NodeJS.ProcessEnv): Network
     environment: env,
     loopback: 'already-up', // NamespaceMaker brings it up.
   };
+}
+
+const STREAM_IDLE_TIMEOUT_MS = 4 * 60 * 60 * 1000;
+const STREAM_CREATION_TIMEOUT_MS = 30_000;
+/** A longer timer would fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+export function streamingSettings({ api }: Config): StreamingSettings {
+  const idle = api.streamIdleTimeout === '' ? STREAM_IDLE_TIMEOUT_MS : parseDuration(api.streamIdleTimeout);
+  if (idle === undefined || idle < 0) {
+    throw new Failure('InvalidArgument', `unable to parse timeout as duration: stream_idle_timeout "${api.streamIdleTimeout}"`, {
+      advice: 'Write a duration such as "4h" or "30m"; "0" is no limit.',
+    });
+  }
+  return {
+    address: api.streamAddress,
+    port: streamingPort(api.streamPort),
+    idleTimeoutMs: Math.min(idle, LONGEST_TIMER_MS),
+    creationTimeoutMs: STREAM_CREATION_TIMEOUT_MS,
+    ...tlsSettings(api),
+  };
+}
+
+function tlsSettings(api: Config['api']): Pick<StreamingSettings, 'tls'> {
+  if (!api.streamEnableTls) return {};
+  const minVersion = api.tlsMinVersion === 'VersionTLS13' ? 'TLSv1.3' : 'TLSv1.2';
+  const { streamTlsCert: certificate, streamTlsKey: key, streamTlsCa: ca, tlsCipherSuites } = api;
+  return { tls: { certificate, key, ca, minVersion, cipherSuites: minVersion === 'TLSv1.3' ? [] : tlsCipherSuites } };
 }
 
 export function imageSettings(config: Config, env: NodeJS.ProcessEnv): ImageSettings {

@@ -9,7 +9,7 @@ export {
   unmountIfMounted,
   unmountLazily,
 } from './mount.ts';
-export { type ProcessStat, isAlive, processStat, signalProcess } from './processes.ts';
+export { type ProcessStat, isAlive, processStat, sessionMembers, signalProcess } from './processes.ts';
 export {
   NAMESPACE_KINDS,
   type NamespaceKind,
@@ -68,7 +68,11 @@ export { sendUnixDatagram } from './datagram.ts';
 export { bindIdMapped, idMapLack, mountByParameters, recursiveAttributesLack } from './fs-context.ts';
 export { deleteUdpConntrack } from './conntrack.ts';
 export { removeTreeAt } from './remove.ts';
-export { type ChildExit, type SpawnOptions, type SpawnedChild, spawnChild, tryWait } from './spawn.ts';
+export { type ChildExit, type SpawnOptions, type SpawnedChild, spawnChild, spawnOnTerminal, tryWait } from './spawn.ts';
+export { type Pty, type TerminalSize, openPty, setTerminalSize } from './pty.ts';
+export { streamOf } from './stream.ts';
+export { connectSeqpacket } from './seqpacket.ts';
+export { bytesWaiting } from './fifo.ts';
 export { type FoundProcess, findProcesses } from './find-processes.ts';
 export { Readiness } from './readiness.ts';
 export { ProcessWatcher, type WaitStatus, type WatchedProcess } from './process-watcher.ts';

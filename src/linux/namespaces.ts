@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { workerUrl } from '../workers/index.ts';
 import { Failure, type FailureKind } from '../errors/index.ts';
+import { OwnedFd } from './fd.ts';
 
 export const NAMESPACE_KINDS = ['ipc', 'net', 'uts'] as const;
 export type NamespaceKind = (typeof NAMESPACE_KINDS)[number];
@@ -38,8 +39,21 @@ export interface NamespaceRequest {
   readonly sysctls: readonly (readonly [key: string, value: string])[];
 }
 
+/** A TCP socket of that network namespace, not yet connected. */
+export interface SocketRequest {
+  readonly netns: string;
+  readonly family: 4 | 6;
+}
+
+export type NamespaceWork = { readonly id: number } & (
+  | { readonly kind: 'create'; readonly request: NamespaceRequest }
+  | { readonly kind: 'socket'; readonly request: SocketRequest }
+);
+
 export interface NamespaceReply {
   readonly id: number;
+  /** Of a socket. */
+  readonly fd?: number;
   readonly failure?: { readonly kind: FailureKind; readonly message: string; readonly code: string | undefined };
 }
 
@@ -57,20 +71,30 @@ export class NamespaceMaker {
 
   /** Leaves nothing pinned when it fails. The new network namespace's `lo` is up. */
   async create(request: NamespaceRequest): Promise<void> {
+    await this.#perform((id) => ({ id, kind: 'create', request }));
+  }
+
+  /** Owned by the caller. A socket stays in the namespace that it was made in, so whoever connects it connects there. */
+  async tcpSocket(request: SocketRequest): Promise<OwnedFd> {
+    const { fd } = await this.#perform((id) => ({ id, kind: 'socket', request }));
+    return new OwnedFd(fd ?? -1);
+  }
+
+  async #perform(work: (id: number) => NamespaceWork): Promise<NamespaceReply> {
     const worker = (this.#worker ??= this.#start());
     const id = this.#nextId++;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { promise, resolve, reject } = Promise.withResolvers<NamespaceReply>();
     this.#waiting.set(id, (reply) => {
       if (reply instanceof Error) reject(reply);
-      else if (reply.failure === undefined) resolve();
+      else if (reply.failure === undefined) resolve(reply);
       else {
         const { kind, message, code } = reply.failure;
         reject(new Failure(kind, message, code === undefined ? {} : { code }));
       }
     });
     worker.ref();
-    worker.postMessage({ id, ...request });
-    await promise;
+    worker.postMessage(work(id));
+    return await promise;
   }
 
   async close(): Promise<void> {

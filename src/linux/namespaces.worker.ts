@@ -9,6 +9,8 @@ import {
   type NamespaceKind,
   type NamespaceReply,
   type NamespaceRequest,
+  type NamespaceWork,
+  type SocketRequest,
   type UserNamespaceRequest,
 } from './namespaces.ts';
 import { sysctlFailure, sysctlPath } from './sysctl.ts';
@@ -17,26 +19,57 @@ import { sysctlFailure, sysctlPath } from './sysctl.ts';
 const CLONE = { ipc: 0x08000000, net: 0x40000000, uts: 0x04000000 } as const satisfies Record<NamespaceKind, number>;
 const unshare = libc.func('int unshare(int)');
 const setns = libc.func('int setns(int, int)');
+const socketFn = libc.func('int socket(int, int, int)');
 
 const home = new Map(NAMESPACE_KINDS.map((kind) => [kind, openSync(`/proc/thread-self/ns/${kind}`, 'r')]));
 
-parentPort?.on('message', (request: NamespaceRequest & { readonly id: number }) => {
-  const reply = (answer: NamespaceReply) => parentPort?.postMessage(answer);
+parentPort?.on('message', (work: NamespaceWork) => {
+  const reply = (answer: Omit<NamespaceReply, 'id'>) => parentPort?.postMessage({ id: work.id, ...answer });
+  try {
+    if (work.kind === 'socket') reply({ fd: socketIn(work.request) });
+    else {
+      create(work.request);
+      reply({});
+    }
+  } catch (error) {
+    reply({ failure: { kind: kindOf(error), message: textOf(error), code: codeOf(error) } });
+  }
+});
+
+function create(request: NamespaceRequest): void {
   const pinned: string[] = [];
   try {
     if (request.user !== undefined) pinUserNamespace(request.user, pinned);
     for (const kind of request.host) pin(kind, request, pinned);
     const fresh = NAMESPACE_KINDS.filter((kind) => !request.host.includes(kind));
     if (fresh.length > 0) makeFresh(fresh, request, pinned);
-    reply({ id: request.id });
   } catch (error) {
     for (const path of pinned) {
       unmountIfMounted(path);
       rmSync(path, { force: true });
     }
-    reply({ id: request.id, failure: { kind: kindOf(error), message: textOf(error), code: codeOf(error) } });
+    throw error;
   }
-});
+}
+
+const FAMILY = { 4: 2, 6: 10 } as const;
+const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000;
+
+function socketIn({ netns, family }: SocketRequest): number {
+  const there = openSync(netns, 'r');
+  try {
+    if (setns(there, CLONE.net) !== 0) throw lastError('setns', netns);
+    try {
+      const fd = Number(socketFn(FAMILY[family], SOCK_STREAM_NONBLOCK_CLOEXEC, 0));
+      if (fd < 0) throw lastError('socket', netns);
+      return fd;
+    } finally {
+      returnHome(['net']);
+    }
+  } finally {
+    closeSync(there);
+  }
+}
 
 function makeFresh(kinds: readonly NamespaceKind[], request: NamespaceRequest, pinned: string[]): void {
   try {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 
 export interface ProcessStat {
   /** One letter, proc(5): R, S, D, Z, X, … */
@@ -6,6 +6,7 @@ export interface ProcessStat {
   /** Field 22 of /proc/PID/stat as text, clock ticks since boot: with the PID it names one process for ever. */
   readonly startTime: string;
   readonly parent: number;
+  readonly session: number;
   /** Field 52, as wait(2) tells it; of a zombie only. */
   readonly exitWord: number;
 }
@@ -21,7 +22,13 @@ export function processStat(pid: number): ProcessStat | undefined {
     throw error;
   }
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return { state: fields[0] ?? '?', parent: Number(fields[1]), startTime: fields[19] ?? '', exitWord: Number(fields[49] ?? 0) };
+  return {
+    state: fields[0] ?? '?',
+    parent: Number(fields[1]),
+    session: Number(fields[3]),
+    startTime: fields[19] ?? '',
+    exitWord: Number(fields[49] ?? 0),
+  };
 }
 
 /** Whether this very process lives: same start time, not a zombie [D146]. */
@@ -43,4 +50,14 @@ export function signalProcess(pid: number, startTime: string, signal: number): b
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
     throw error;
   }
+}
+
+/** Processes of the session that `leader` leads, itself among them. Reads all of /proc once. */
+export function sessionMembers(leader: number): number[] {
+  const members: number[] = [];
+  for (const name of readdirSync('/proc')) {
+    const pid = Number(name);
+    if (Number.isSafeInteger(pid) && processStat(pid)?.session === leader) members.push(pid);
+  }
+  return members;
 }

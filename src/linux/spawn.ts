@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import { libc, lastError, syscallFailure } from './libc.ts';
 
 const pipe2Fn = libc.func('int pipe2(void *, int)');
@@ -5,6 +6,8 @@ const closeFn = libc.func('int close(int)');
 const spawnFn = libc.func('int posix_spawn(void *, const char *, void *, void *, const char **, const char **)');
 const actionsInit = libc.func('int posix_spawn_file_actions_init(void *)');
 const actionsDup2 = libc.func('int posix_spawn_file_actions_adddup2(void *, int, int)');
+const actionsOpen = libc.func('int posix_spawn_file_actions_addopen(void *, int, const char *, int, int)');
+const fchownFn = libc.func('int fchown(int, int, int)');
 const actionsChdir = libc.func('int posix_spawn_file_actions_addchdir_np(void *, const char *)');
 const actionsDestroy = libc.func('int posix_spawn_file_actions_destroy(void *)');
 const attrInit = libc.func('int posix_spawnattr_init(void *)');
@@ -16,6 +19,7 @@ const openFn = libc.func('int open(const char *, int, int)');
 const fcntlFn = libc.func('int fcntl(int, int, int)');
 const waitpidFn = libc.func('int waitpid(int, void *, int)');
 
+const O_RDWR = 2;
 const O_CLOEXEC = 0o2000000;
 const SETSIGDEF_SETSIGMASK_SETSID = 0x04 | 0x08 | 0x80;
 const WNOHANG = 1;
@@ -40,6 +44,8 @@ export interface SpawnOptions {
   /** Whether the child's input is a pipe of ours; else it is empty. */
   readonly stdin: boolean;
   readonly sockets: number;
+  /** Who may open the child's streams by name (/dev/stdin …); default: only root. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
 }
 
 /**
@@ -50,29 +56,50 @@ export interface SpawnOptions {
  */
 export function spawnChild(path: string, argv: readonly string[], env: readonly string[], options: SpawnOptions): SpawnedChild {
   const fds: number[] = [];
-  const actions = Buffer.alloc(OPAQUE);
-  const attributes = Buffer.alloc(OPAQUE);
-  actionsInit(actions);
-  attrInit(attributes);
   try {
     const [theirStdin, stdin] = options.stdin ? pipe(fds) : [openNull(fds), undefined];
     const [stdout, theirStdout] = pipe(fds);
     const [stderr, theirStderr] = pipe(fds);
     const pairs = Array.from({ length: options.sockets }, () => socketPair(fds));
     const theirs = [theirStdin, theirStdout, theirStderr, ...pairs.map(([, their]) => their)];
-    for (const [to, from] of theirs.entries()) actionsDup2(actions, from, to);
-    if (options.cwd !== undefined) actionsChdir(actions, options.cwd);
+    const { owner } = options;
+    if (owner !== undefined) for (const fd of theirs.slice(0, 3)) giveTo(fd, owner);
+    const pid = spawn(path, argv, env, (actions) => {
+      for (const [to, from] of theirs.entries()) actionsDup2(actions, from, to);
+      if (options.cwd !== undefined) actionsChdir(actions, options.cwd);
+    });
+    for (const fd of theirs) closeFn(fd);
+    return { pid, stdin, stdout, stderr, sockets: pairs.map(([ours]) => ours) };
+  } catch (error) {
+    for (const fd of fds) closeFn(fd);
+    throw error;
+  }
+}
+
+/** As `spawnChild`, with the terminal at `terminal` as the child's three streams and the controlling one of its session; answers the PID. */
+export function spawnOnTerminal(path: string, argv: readonly string[], env: readonly string[], terminal: string): number {
+  return spawn(path, argv, env, (actions) => {
+    // The first terminal that a session's leader opens is its controlling one.
+    actionsOpen(actions, 0, terminal, O_RDWR, 0);
+    actionsDup2(actions, 0, 1);
+    actionsDup2(actions, 0, 2);
+  });
+}
+
+function spawn(path: string, argv: readonly string[], env: readonly string[], act: (actions: Buffer) => void): number {
+  const actions = Buffer.alloc(OPAQUE);
+  const attributes = Buffer.alloc(OPAQUE);
+  actionsInit(actions);
+  attrInit(attributes);
+  try {
+    act(actions);
     attrFlags(attributes, SETSIGDEF_SETSIGMASK_SETSID);
     attrMask(attributes, Buffer.alloc(SIGSET));
     attrDefault(attributes, Buffer.alloc(SIGSET, 0xff));
     const pid = Buffer.alloc(4);
     const error = Number(spawnFn(pid, path, actions, attributes, [...argv, null], [...env, null]));
     if (error !== 0) throw syscallFailure('posix_spawn', path, error);
-    for (const fd of theirs) closeFn(fd);
-    return { pid: pid.readInt32LE(0), stdin, stdout, stderr, sockets: pairs.map(([ours]) => ours) };
-  } catch (error) {
-    for (const fd of fds) closeFn(fd);
-    throw error;
+    return pid.readInt32LE(0);
   } finally {
     actionsDestroy(actions);
   }
@@ -121,6 +148,11 @@ function above(fd: number, opened: number[]): number {
   closeFn(fd);
   opened.splice(opened.indexOf(fd), 1, moved);
   return moved;
+}
+
+/** /dev/null stays whose it is. */
+function giveTo(fd: number, { uid, gid }: { readonly uid: number; readonly gid: number }): void {
+  if (fstatSync(fd).isFIFO() && Number(fchownFn(fd, uid, gid)) !== 0) throw lastError('fchown', 'a pipe');
 }
 
 function pipe(opened: number[]): readonly [read: number, write: number] {

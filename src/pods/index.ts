@@ -1,4 +1,5 @@
 export type { PodContext, PodEvent, PodSettings } from './context.ts';
+export { dialPod } from './port-forward.ts';
 export { createContainer } from './create-container.ts';
 export { type LifeEvent, LifeEvents } from './life-events.ts';
 export { pinDirectory } from './namespaces.ts';

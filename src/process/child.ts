@@ -3,7 +3,7 @@ import { Socket } from 'node:net';
 import { constants as system } from 'node:os';
 import { join } from 'node:path';
 import { Failure, codeOf, textOf } from '../errors/index.ts';
-import { type SpawnOptions, type SpawnedChild, spawnChild, tryWait } from '../linux/index.ts';
+import { type SpawnOptions, type SpawnedChild, spawnChild, spawnOnTerminal, tryWait } from '../linux/index.ts';
 import { helperStarted } from '../steps/index.ts';
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
@@ -19,12 +19,29 @@ export function startChild(
   env: Readonly<Record<string, string>>,
   options: SpawnOptions,
 ): SpawnedChild {
+  const child = starting(argv, env, options.cwd ?? '', (path, variables) => spawnChild(path, argv, variables, options));
+  helperStarted(child.pid);
+  return child;
+}
+
+/** As `startChild`, with that terminal as the child's streams and its session's own; answers the PID. */
+export function startOnTerminal(argv: readonly [string, ...string[]], env: Readonly<Record<string, string>>, terminal: string): number {
+  const pid = starting(argv, env, '', (path, variables) => spawnOnTerminal(path, argv, variables, terminal));
+  helperStarted(pid);
+  return pid;
+}
+
+function starting<T>(
+  argv: readonly [string, ...string[]],
+  env: Readonly<Record<string, string>>,
+  cwd: string,
+  spawn: (path: string, variables: readonly string[]) => T,
+): T {
   const variables = Object.entries(env).map(([key, value]) => `${key}=${value}`);
-  if ([...argv, ...variables, options.cwd ?? ''].some((text) => text.includes('\0')))
+  if ([...argv, ...variables, cwd].some((text) => text.includes('\0')))
     throw new Failure('InvalidArgument', `cannot run ${JSON.stringify(argv[0])}: an argument contains a NUL byte`);
-  let child: SpawnedChild;
   try {
-    child = spawnChild(programPath(argv[0], env['PATH'] ?? ''), argv, variables, options);
+    return spawn(programPath(argv[0], env['PATH'] ?? ''), variables);
   } catch (error) {
     const code = codeOf(error);
     throw new Failure('FailedPrecondition', `cannot run ${argv[0]}: ${code ?? textOf(error)}`, {
@@ -33,8 +50,6 @@ export function startChild(
       advice: `Check that ${argv[0]} is installed and executable.`,
     });
   }
-  helperStarted(child.pid);
-  return child;
 }
 
 /** Settles when the child has ended; SIGCHLD tells when to look, no thread waits. */

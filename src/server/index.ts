@@ -4,3 +4,4 @@ export { type CriHandlers, CriServer, type GrpcLimits } from './cri/server.ts';
 export { inspectApi } from './inspect/api.ts';
 export { PullBoard } from './inspect/pulls.ts';
 export { Listener } from './listener.ts';
+export { StreamingServer, type StreamingSettings, streamingBackend, streamingPort } from './streaming/index.ts';

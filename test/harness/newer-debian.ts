@@ -17,14 +17,27 @@ const BUILD_TIMEOUT_MS = 10 * 60_000;
  * The root is shared: never write into it, enter it by `newerDebianOn`.
  */
 export async function newerDebianRoot(): Promise<string> {
+  return await builtOnce('podman', 'apt', PACKAGES);
+}
+
+/** kubectl of the newer Debian, as the words that run it: Debian 12's is from before the WebSocket protocols. */
+export async function newerKubectl(): Promise<readonly [string, ...string[]]> {
+  const root = await builtOnce('kubectl', 'extract', ['kubernetes-client', 'libc6']);
+  const [libraries] = globSync(join(root, 'usr/lib/*-linux-gnu'));
+  const [loader] = globSync(join(root, 'usr/lib/*-linux-gnu/ld-linux*'));
+  assert.ok(libraries !== undefined && loader !== undefined, `no C library in ${root}`);
+  return [loader, '--library-path', libraries, join(root, 'usr/bin/kubectl')];
+}
+
+async function builtOnce(name: string, variant: 'apt' | 'extract', packages: readonly string[]): Promise<string> {
   mkdirSync(cacheDir, { recursive: true });
-  const root = join(cacheDir, `${SUITE}-podman`);
+  const root = join(cacheDir, `${SUITE}-${name}`);
   if (existsSync(root)) return root;
   const lock = `${root}.lock`;
   const building = `${root}.building`;
   // flock(1) holds the lock while the script runs; the rename makes the finished root visible in one step.
   const script = 'root=$1 building=$2; shift 2; [ -d "$root" ] || { rm -rf "$building" && "$@" && mv "$building" "$root"; }';
-  const bootstrap = ['mmdebstrap', '--variant=apt', `--include=${PACKAGES.join(',')}`, SUITE, building, debianMirror()];
+  const bootstrap = ['mmdebstrap', `--variant=${variant}`, `--include=${packages.join(',')}`, SUITE, building, debianMirror()];
   await runOk(['flock', lock, 'sh', '-c', script, 'sh', root, building, ...bootstrap], {
     timeoutMs: BUILD_TIMEOUT_MS,
     env: { PATH: process.env['PATH'] ?? '', ...proxyEnvironment() },

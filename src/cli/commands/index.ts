@@ -19,6 +19,18 @@ export const COMMANDS: readonly CommandEntry[] = [
   { ...pods, name: 'exec', summary: 'Run a command in a container', load: async () => (await import('./exec.ts')).exec },
   {
     ...pods,
+    name: 'attach',
+    summary: "Connect with a running container's streams",
+    load: async () => (await import('./attach.ts')).attach,
+  },
+  {
+    ...pods,
+    name: 'port-forward',
+    summary: 'Reach ports of a pod from here',
+    load: async () => (await import('./port-forward.ts')).portForward,
+  },
+  {
+    ...pods,
     name: 'inspect',
     summary: 'Show everything about a pod, container or image',
     load: async () => (await import('./inspect.ts')).inspect,

@@ -4,7 +4,8 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { Failure, codeOf } from '../../errors/index.ts';
 import { orAborted } from '../../sync/index.ts';
-import { LineSplitter, type LogEntry, parseLogLine } from './parse.ts';
+import { LineSplitter, type LogEntry, entryOf } from './parse.ts';
+import { readRotated } from './rotated.ts';
 import { tailOffset } from './tail.ts';
 
 const BLOCK = 64 * 1024;
@@ -14,17 +15,33 @@ export interface ReadOptions {
   readonly tail?: number | undefined;
   /** Go on until this settles; undefined: to the end of the file as it is. */
   readonly until?: Promise<unknown> | undefined;
+  /** Only what was written then or later, milliseconds since 1970. */
+  readonly since?: number | undefined;
   readonly signal?: AbortSignal;
 }
 
 /**
- * The entries of the log at `path`, across rotations (the runtime opens a new file under the same name). Lines that have
- * not the log's format are passed on as text of stdout. Failure: NotFound if there is no such file.
+ * The entries of the log at `path`, across rotations: first what it was renamed to before, oldest first, and while it is followed whatever
+ * the runtime opens under its name. Lines that have not the log's format are passed on as text of stdout. Failure: NotFound if
+ * there is no such file.
  */
 export async function* readLog(path: string, options: ReadOptions = {}): AsyncGenerator<LogEntry> {
+  const { since } = options;
+  let after = since === undefined;
+  for await (const entry of readAll(path, options)) {
+    // Times only grow: looked at until the first one that is late enough.
+    after ||= since !== undefined && !(Date.parse(entry.time) < since);
+    if (after) yield entry;
+  }
+}
+
+async function* readAll(path: string, options: ReadOptions): AsyncGenerator<LogEntry> {
   let file = await openLog(path);
   try {
-    let position = options.tail === undefined ? 0 : await tailOffset(file, (await file.stat()).size, options.tail);
+    const { tail, since } = options;
+    const end = tail === undefined ? { offset: 0, lines: 0 } : await tailOffset(file, (await file.stat()).size, tail);
+    yield* readRotated(path, { since, tail: tail === undefined ? undefined : tail - end.lines });
+    let position = end.offset;
     const wakeUps = new WakeUps(path, options.until);
     using _ = wakeUps;
     const lines = new LineSplitter();
@@ -59,11 +76,6 @@ async function* readFrom(file: FileHandle, from: number, lines: LineSplitter): A
     position += bytesRead;
     for (const line of lines.push(block.subarray(0, bytesRead))) yield entryOf(line);
   }
-}
-
-function entryOf(line: Buffer): LogEntry {
-  // The block is used again for the next read.
-  return parseLogLine(Buffer.from(line)) ?? { time: '', stream: 'stdout', full: true, text: Buffer.from(line) };
 }
 
 /** The file that stands at `path` now, if it is another one. */

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { gzipSync } from 'node:zlib';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { Terminal } from '../render/index.ts';
-import { LogPrinter, type LogEntry, readLog } from './index.ts';
+import { LogPrinter, type LogEntry, mergeLogs, parseSince, readLog } from './index.ts';
 import { LineSplitter, parseLogLine } from './parse.ts';
 import { tailOffset } from './tail.ts';
 
@@ -64,7 +65,7 @@ describe('--tail', () => {
           await using file = await open(path);
           const size = (await file.stat()).size;
           const expected = Math.min(all.slice(0, first).join('').length, size);
-          assert.equal(await tailOffset(file, size, count), expected);
+          assert.equal((await tailOffset(file, size, count)).offset, expected);
         },
       ),
       { numRuns: 150 },
@@ -135,4 +136,57 @@ it('printing puts lines together, keeps streams apart, and makes them harmless f
   }
   assert.equal(out.text, 'web | T ab\n');
   assert.equal(err.text, 'web | T \\x1b[2J\n');
+});
+
+describe('rotated logs', () => {
+  const lines = (from: number, to: number): string => Array.from({ length: to - from + 1 }, (_, n) => entry(String(from + n))).join('');
+  const numbers = (from: number, to: number): string[] => Array.from({ length: to - from + 1 }, (_, n) => String(from + n));
+  const path = join(dir, 'rotated.log');
+  writeFileSync(`${path}.20260101-000000.gz`, gzipSync(lines(1, 100)));
+  writeFileSync(`${path}.20260102-000000.gz`, gzipSync(lines(101, 200)));
+  writeFileSync(`${path}.20260103-000000`, lines(201, 300));
+  writeFileSync(path, lines(301, 305));
+  writeFileSync(`${path}.20260103-000000.gz`, 'half of it');
+  writeFileSync(join(dir, 'rotated.log.old'), lines(9000, 9001));
+
+  it('are read in order, compressed ones too', async () => {
+    assert.deepEqual(await texts(path), numbers(1, 305));
+  });
+
+  it('give what the last lines lack', async () => {
+    for (const count of [0, 3, 5, 6, 105, 106, 250, 304, 305, 400]) {
+      assert.deepEqual(await texts(path, { tail: count }), numbers(Math.max(1, 306 - count), 305), String(count));
+    }
+  });
+});
+
+describe('--since', () => {
+  it('is a duration or a time', () => {
+    assert.equal(parseSince('90s', 100_000), 10_000);
+    assert.equal(parseSince('2026-01-02T03:04:05+01:00', 0), Date.parse('2026-01-02T02:04:05Z'));
+    for (const bad of ['', 'yesterday', '-5m', '12', '2026-13-01T00:00:00Z'])
+      assert.throws(() => parseSince(bad, 0), { code: 'usage' }, bad);
+  });
+
+  it('leaves out what was written before', async () => {
+    const path = join(dir, 'since.log');
+    const at = (second: number, text: string) => `2026-01-02T03:04:0${second}.000000000+00:00 stdout F ${text}\n`;
+    writeFileSync(path, at(1, 'a') + at(2, 'b') + at(3, 'c'));
+    assert.deepEqual(await texts(path, { since: Date.parse('2026-01-02T03:04:02Z') }), ['b', 'c']);
+  });
+});
+
+describe('several logs', () => {
+  it('are merged by their times, to the nanosecond', async () => {
+    const log = async function* (...times: string[]): AsyncGenerator<LogEntry> {
+      for (const time of times) yield { time, stream: 'stdout', full: true, text: Buffer.from(time) };
+    };
+    const merged: string[] = [];
+    for await (const {
+      log: index,
+      entry: { time },
+    } of mergeLogs([log('1.1', '1.4'), log(), log('1.2', '1.3', '1.5')]))
+      merged.push(`${index} ${time}`);
+    assert.deepEqual(merged, ['0 1.1', '2 1.2', '2 1.3', '0 1.4', '2 1.5']);
+  });
 });

@@ -34,6 +34,11 @@ export function parseLogLine(line: Buffer): LogEntry | undefined {
   };
 }
 
+/** A line as an entry: what has not the format is text of stdout. Owns its bytes. */
+export function entryOf(line: Buffer): LogEntry {
+  return parseLogLine(Buffer.from(line)) ?? { time: '', stream: 'stdout', full: true, text: Buffer.from(line) };
+}
+
 /** Cuts chunks of a file into lines; what has no newline yet waits for the next chunk. */
 export class LineSplitter {
   #rest: Buffer[] = [];

@@ -5,11 +5,15 @@ const BLOCK = 64 * 1024;
 const NEWLINE = 10;
 
 /**
- * The offset from which `count` lines of the container's output stand in the file. Read from the end, so that the
+ * The offset from which `count` lines of the container's output stand in the file, and how many there are if it has fewer. Read from the end, so that the
  * size of the file does not matter. Parts of a long line (tag P) belong to the line that ends them.
  */
-export async function tailOffset(file: FileHandle, size: number, count: number): Promise<number> {
-  if (count <= 0) return size;
+export async function tailOffset(
+  file: FileHandle,
+  size: number,
+  count: number,
+): Promise<{ readonly offset: number; readonly lines: number }> {
+  if (count <= 0) return { offset: size, lines: 0 };
   let tail: Buffer = Buffer.alloc(0);
   let position = size;
   let ends = 0;
@@ -27,11 +31,11 @@ export async function tailOffset(file: FileHandle, size: number, count: number):
       const before = tail.lastIndexOf(NEWLINE, lineEnd - 1);
       if (before < 0 && position > 0) break;
       const line = tail.subarray(before + 1, lineEnd);
-      if (parseLogLine(line)?.full !== false && tail.length > 0 && ++ends > count) return startOfTail;
+      if (parseLogLine(line)?.full !== false && tail.length > 0 && ++ends > count) return { offset: startOfTail, lines: count };
       startOfTail = position + before + 1;
       tail = tail.subarray(0, before + 1);
       if (tail.length === 0) break;
     }
   }
-  return 0;
+  return { offset: 0, lines: ends };
 }

@@ -47,6 +47,13 @@ export class Output {
     this.#stream.write(text);
   }
 
+  /** As `write`; settles when the reader has room for more. */
+  async written(text: string | Uint8Array): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#stream.write(text, () => resolve());
+    await promise;
+  }
+
   line(text: string): void {
     this.#stream.write(`${text}\n`);
   }

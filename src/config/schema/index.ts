@@ -51,4 +51,5 @@ export type { RuntimeSettings } from './runtime.ts';
 export { DEFAULT_MESSAGE_SIZE } from './api.ts';
 export { isTable, quoted, tomlTypeOf } from './codec.ts';
 export { formatDuration } from './duration.ts';
+export { parseDuration } from './duration.ts';
 export { parseSize } from './size.ts';

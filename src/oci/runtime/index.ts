@@ -1,5 +1,5 @@
 export { probeFeatures } from './features.ts';
 export { RuntimeTable } from './table.ts';
 export type { RuntimeFeatures, RuntimeHandler } from './handler.ts';
-export { OciRuntime, runtimeEnvironment } from './runtime.ts';
+export { type ExecFiles, OciRuntime, runtimeEnvironment } from './runtime.ts';
 export type { RuntimeView } from './own-state.ts';

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { Failure } from '../../errors/index.ts';
-import { type Child, type RunResult, launch, run } from '../../process/index.ts';
+import { type Child, type RunResult, type TerminalChild, launch, launchOnTerminal, run } from '../../process/index.ts';
 import { step } from '../../steps/index.ts';
 import { processStat } from '../../linux/index.ts';
 import type { RuntimeHandler } from './handler.ts';
@@ -15,6 +15,16 @@ const LONG_COMMAND_MS = 4 * 60 * 1000;
 const SHORT_COMMAND_MS = 30 * 1000;
 /** To stop a paused container: there are other ways to thaw it. */
 const RESUME_TO_STOP_MS = 1000;
+
+/** What `runtime exec` needs beside the container. */
+export interface ExecFiles {
+  /** The runtime's binary for the container [K19]. */
+  readonly path: string;
+  /** The process as the OCI specification describes one; read. */
+  readonly process: string;
+  /** Written when the command has started. */
+  readonly pid: string;
+}
 
 /**
  * One OCI runtime binary with its root: the commands that change a container or tell what nothing else tells.
@@ -96,10 +106,31 @@ export class OciRuntime {
     await this.#run(id, argv, { timeoutMs: LONG_COMMAND_MS, stdin: resources });
   }
 
-  /** Starts a process in a container; the runtime stays its parent, its exit code is the command's (128+n for signal n). */
-  exec(id: string, processFile: string, pidFile: string, path: string = this.handler.path): Child {
-    const argv = [path, '--root', this.handler.root, 'exec', '--process', processFile, '--pid-file', pidFile, id] as const;
-    return launch([...argv], { env: runtimeEnvironment(this.handler), stdin: 'none' });
+  /**
+   * Starts a process in a container [E49]; the runtime stays its parent, its exit code is the command's (128+n for signal n). `owner`
+   * is the command's user, who may open its streams by name [E51].
+   */
+  exec(
+    id: string,
+    files: ExecFiles,
+    options: { readonly stdin?: boolean; readonly owner?: { readonly uid: number; readonly gid: number } } = {},
+  ): Child {
+    const { stdin = false, owner } = options;
+    return launch(this.#execArguments(id, files), {
+      env: runtimeEnvironment(this.handler),
+      stdin: stdin ? 'pipe' : 'none',
+      ...(owner === undefined ? {} : { owner }),
+    });
+  }
+
+  /** As `exec`, for a process with a terminal: the runtime passes on what goes through its own [E52]. */
+  execOnTerminal(id: string, files: ExecFiles): TerminalChild {
+    return launchOnTerminal(this.#execArguments(id, files), runtimeEnvironment(this.handler));
+  }
+
+  #execArguments(id: string, files: ExecFiles): [string, ...string[]] {
+    const [, ...prefix] = this.#prefix;
+    return [files.path, ...prefix, 'exec', '--process', files.process, '--pid-file', files.pid, id];
   }
 
   /** The binary for containers of an image's platform [K19]. */

@@ -26,6 +26,8 @@ import { runPodSandbox } from './pods/run.ts';
 import { podSandboxStatus } from './pods/status.ts';
 import { stopPodSandbox } from './pods/stop.ts';
 import { updatePodSandboxResources } from './pods/update-resources.ts';
+import { attachUrl, execUrl, portForwardUrl } from './streaming/urls.ts';
+import type { StreamingServer } from '../streaming/index.ts';
 import type { PullBoard } from '../inspect/pulls.ts';
 import type { CriHandlers } from './server.ts';
 
@@ -36,6 +38,7 @@ export interface Served {
   readonly pulls: PullBoard;
   /** undefined without `enable_pod_events`. */
   readonly events: PodEvents | undefined;
+  readonly streaming: StreamingServer;
   /** Of the Version RPC. */
   readonly runtimeVersion: string;
   /** JSON for verbose Status [D216]. */
@@ -43,7 +46,7 @@ export interface Served {
 }
 
 /** RPC → handler: the whole of CRI that is served. What is not here answers UNIMPLEMENTED. */
-export function criHandlers({ pods, containers, images, pulls, events, runtimeVersion, verboseConfig }: Served): CriHandlers {
+export function criHandlers({ pods, containers, images, pulls, streaming, events, runtimeVersion, verboseConfig }: Served): CriHandlers {
   const entries = { pods: podEntries(), containers: containerEntries() };
   return {
     RuntimeService: {
@@ -66,6 +69,9 @@ export function criHandlers({ pods, containers, images, pulls, events, runtimeVe
       StreamContainers: streamContainers(containers, entries.containers),
       GetContainerEvents: getContainerEvents(events),
       ExecSync: execSyncRpc(containers),
+      Exec: execUrl(streaming, containers.registry),
+      Attach: attachUrl(streaming, containers.registry),
+      PortForward: portForwardUrl(streaming),
       UpdateContainerResources: updateContainerResources(containers, {
         swapAccounting: pods.host.swapAccounting,
         sharedCpuset: pods.settings.sharedCpuset,

@@ -1,0 +1,56 @@
+import { randomUUID } from 'node:crypto';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Failure, codeOf } from '../errors/index.ts';
+import { stringifyExactJson } from '../files/index.ts';
+import type { Container } from './container.ts';
+import type { ExecFiles } from '../oci/runtime/index.ts';
+import { describeDeadInit, initIsAlive } from './liveness.ts';
+import { runtimePath } from './platform.ts';
+
+/** Fails where no command can be started in the container [E2, E3, E14]. */
+export function refuseExec(container: Container, command: readonly string[]): void {
+  if (!initIsAlive(container)) throw new Failure('NotFound', `container is not created or running: ${describeDeadInit(container)}`);
+  if (command.length === 0) throw new Failure('InvalidArgument', 'exec command cannot be empty');
+}
+
+/** Writes the command as the container's own process with other arguments [E6], for as long as `use` runs. */
+export async function withExecFiles<T>(
+  container: Container,
+  command: readonly string[],
+  terminal: boolean,
+  use: (files: ExecFiles) => Promise<T>,
+): Promise<T> {
+  // On the run directory's tmpfs, and gone with it whatever happens.
+  const base = join(container.facts.runDirectory, `exec-${randomUUID()}`);
+  const files = { process: `${base}.json`, pid: `${base}.pid` };
+  try {
+    const description = { ...container.facts.spec.process, terminal, args: [...command] };
+    await writeFile(files.process, stringifyExactJson(description), { mode: 0o600 });
+    return await use({ ...files, path: runtimePath(container.facts.spec, container.facts.runtime) });
+  } finally {
+    await Promise.all(Object.values(files).map((file) => rm(file, { force: true })));
+  }
+}
+
+/** The runtime writes the file when the command has started; there is none if it could not be. */
+export async function pidOf(pidFile: string): Promise<number | undefined> {
+  try {
+    const pid = Number(await readFile(pidFile, 'utf8'));
+    return Number.isSafeInteger(pid) && pid > 1 ? pid : undefined;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Signals a command and its whole process group, as far as they still are. */
+export function signalCommand(pid: number, signal: NodeJS.Signals): void {
+  for (const target of [-pid, pid]) {
+    try {
+      process.kill(target, signal);
+    } catch (error) {
+      if (codeOf(error) !== 'ESRCH') throw error;
+    }
+  }
+}

@@ -1,0 +1,2 @@
+export { WebSocketConnection } from './connection.ts';
+export { WebSocketDuplex } from './duplex.ts';
