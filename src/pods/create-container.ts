@@ -3,6 +3,7 @@ import { Failure, wrap } from '../errors/index.ts';
 import type { ContainerId } from '../ids/index.ts';
 import type { ContainerConfig, PodSandboxConfig } from '../oci/spec/index.ts';
 import type { PodContext } from './context.ts';
+import { linkContainerLog } from './link-logs.ts';
 import type { Sandbox } from './sandbox.ts';
 
 export interface CreateRequest {
@@ -26,6 +27,7 @@ export async function createContainer(ctx: PodContext, request: CreateRequest, s
         refuseIfStopped(sandbox);
         const container = await work();
         sandbox.containers.add(container);
+        await linkContainerLog(ctx, sandbox, container);
         return container;
       });
     },

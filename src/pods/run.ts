@@ -8,6 +8,7 @@ import type { Intent, Progress } from '../containers/index.ts';
 import type { PodContext } from './context.ts';
 import { startInfra, writeSpoofedState } from './infra.ts';
 import { connect, newPins, pinNamespaces, podNetwork } from './namespaces.ts';
+import { linkLogs } from './link-logs.ts';
 import { type SandboxPlan, planSandbox, requestedMetadata } from './plan.ts';
 import type { SandboxIntent } from './recover.ts';
 import { Sandbox, type SandboxFacts } from './sandbox.ts';
@@ -58,6 +59,7 @@ async function make(ctx: PodContext, plan: SandboxPlan, progress: Progress): Pro
     await journal.end(); // Before anybody can find it: what a retry was told of must not be undone.
     undo.release();
     ctx.registry.add(sandbox);
+    await linkLogs(ctx, sandbox);
     if (sandbox.infra?.state.status === 'stopped') await sandbox.markStopped(); // It ended before the pod could be told.
     ctx.onEvent('started', sandbox);
     checked.catch((error: unknown) => void networkIsBroken(ctx, sandbox, error));

@@ -1,5 +1,6 @@
 import { stopContainer } from '../containers/index.ts';
 import { Failure, textOf } from '../errors/index.ts';
+import { unlinkLogs } from './link-logs.ts';
 import { removePins } from './namespaces.ts';
 import { TURN, step } from '../steps/index.ts';
 import type { PodContext } from './context.ts';
@@ -43,6 +44,7 @@ async function stop(ctx: PodContext, sandbox: Sandbox, secondsLeft: number | und
     await stopNetwork(ctx, sandbox);
     await removePins(sandbox.facts.pins);
     await releaseShm(sandbox);
+    unlinkLogs(ctx, sandbox);
   } catch (error) {
     sandbox.stopped = wasStopped || sandbox.infra?.state.status === 'stopped'; // A pod whose pause process has gone is not ready again.
     sandbox.touch();
