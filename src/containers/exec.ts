@@ -2,6 +2,7 @@ import type { Readable, Writable } from 'node:stream';
 import { Failure, textOf } from '../errors/index.ts';
 import { type TerminalSize, sessionMembers } from '../linux/index.ts';
 import type { ExecFiles } from '../oci/runtime/index.ts';
+import { type OciIdMapping, type OciSpec, hostOwner } from '../oci/spec/index.ts';
 import type { Child, TerminalChild } from '../process/index.ts';
 import type { Container } from './container.ts';
 import { Copy } from '../streams/index.ts';
@@ -68,8 +69,7 @@ class PipedCommand implements RunningCommand {
 
   constructor(container: Container, files: ExecFiles, client: ClientStreams) {
     const { facts } = container;
-    const { uid, gid } = facts.spec.process.user;
-    const child = facts.runtime.exec(container.id, files, { stdin: client.stdin !== undefined, owner: { uid, gid } });
+    const child = facts.runtime.exec(container.id, files, { stdin: client.stdin !== undefined, owner: userOutside(facts.spec) });
     this.child = child;
     for (const [from, to] of [[child.stdout, client.stdout] as const, [child.stderr, client.stderr] as const]) {
       if (to === undefined) from.resume();
@@ -88,6 +88,13 @@ class PipedCommand implements RunningCommand {
   release(): void {
     for (const stream of [this.child.stdin, this.child.stdout, this.child.stderr]) stream?.destroy();
   }
+}
+
+/** The container's user as this user namespace knows it. */
+function userOutside({ process, linux }: OciSpec): { readonly uid: number; readonly gid: number } {
+  const ranges = (maps: readonly OciIdMapping[] = []) =>
+    maps.map(({ containerID, hostID, size }) => ({ containerId: containerID, hostId: hostID, length: size }));
+  return hostOwner(process.user, { uids: ranges(linux.uidMappings), gids: ranges(linux.gidMappings) });
 }
 
 const END_OF_INPUT = 4;

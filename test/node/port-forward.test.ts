@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import type { Socket } from 'node:net';
@@ -114,7 +115,7 @@ test('[E66] unknown and stopped pods are told on the stream', async () => {
 test('[E69] a pod on the host network is reached too', async () => {
   const namespaceOptions = { network: NamespaceMode.NODE, ipc: NamespaceMode.POD, pid: NamespaceMode.CONTAINER };
   const config = podConfig(node.machine, 'host', {
-    linux: { cgroupParent: `${node.machine.cgroup}/podhost`, securityContext: { namespaceOptions } },
+    linux: { cgroupParent: `${node.machine.cgroup}/pod${randomUUID()}`, securityContext: { namespaceOptions } },
   });
   const linux = { resources: {}, securityContext: { namespaceOptions } };
   const other = await startPod(

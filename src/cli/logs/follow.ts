@@ -36,9 +36,19 @@ export async function* readLog(path: string, options: ReadOptions = {}): AsyncGe
 }
 
 async function* readAll(path: string, options: ReadOptions): AsyncGenerator<LogEntry> {
-  let file = await openLog(path);
+  const { tail, since } = options;
+  let file: FileHandle;
   try {
-    const { tail, since } = options;
+    file = await openLog(path);
+  } catch (error) {
+    // One that ended after its log had been renamed has no other.
+    const rotated = readRotated(path, { since, tail });
+    const first = await rotated.next();
+    if (first.done === true) throw error;
+    yield first.value;
+    return yield* rotated;
+  }
+  try {
     const end = tail === undefined ? { offset: 0, lines: 0 } : await tailOffset(file, (await file.stat()).size, tail);
     yield* readRotated(path, { since, tail: tail === undefined ? undefined : tail - end.lines });
     let position = end.offset;
