@@ -29,10 +29,7 @@ const document = {
 test('[K17 K18] the version is logged; id-mapped mounts, recursive read-only and the versions are what features says', async () => {
   const { path, lines, features } = await probe('crun-new', `echo '${JSON.stringify(document)}'`);
   assert.ok(lines.some((line) => line.includes(`Runtime ${path}: crun-new version 9, commit: x`)));
-  assert.deepEqual(
-    [features.idmapMounts, features.recursiveReadOnly, features.ociVersionMax, features.crun],
-    [true, true, '1.2.0', true],
-  );
+  assert.deepEqual([features.idmapMounts, features.recursiveReadOnly, features.ociVersionMax, features.crun], [true, true, '1.2.0', true]);
   const { features: off } = await probe('runc-off', `echo '${JSON.stringify({ ...document, mountOptions: ['ro'], linux: {} })}'`);
   assert.deepEqual([off.idmapMounts, off.recursiveReadOnly, off.crun], [false, false, false]);
 });
