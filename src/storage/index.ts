@@ -1,3 +1,4 @@
+export { type TarEntry, TarReader } from './archive/index.ts';
 export { LayerUnpacker, type ArchiveCode, type IdMap, type UnpackLimits, type UnpackOptions, type UnpackedLayer } from './archive/index.ts';
 export { type CheckOptions, type Finding, countOf, describe } from './check/findings.ts';
 export { removeStorage } from './check/remove-storage.ts';

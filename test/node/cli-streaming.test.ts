@@ -116,3 +116,36 @@ test('crio logs: several containers, in the order of their times; since; and wha
   assert.equal(none.stdout.toString('utf8'), '');
   await node.client.RemovePodSandbox({ podSandboxId });
 });
+
+test('crio cp: a file and a tree, into a container and out of it', async () => {
+  const files = '/run/cp';
+  await node.exec([
+    'sh',
+    '-c',
+    `mkdir -p ${files}/tree/sub && head -c 2000000 /dev/urandom > ${files}/tree/sub/big && echo small > ${files}/small`,
+  ]);
+  await node.crio(['cp', `${files}/small`, 'web:/tmp']);
+  await node.crio(['cp', `${files}/small`, 'web:/tmp/renamed']);
+  await node.crio(['cp', `${files}/tree`, 'web:/tmp/there']);
+  const { stdout } = await node.crio(['exec', 'web', 'sh', '-c', 'cat /tmp/small /tmp/renamed; find /tmp/there | sort']);
+  assert.equal(stdout.toString('utf8'), 'small\nsmall\n/tmp/there\n/tmp/there/sub\n/tmp/there/sub/big\n');
+  await node.crio(['cp', 'web:/tmp/there', `${files}/back`]);
+  await node.exec(['diff', '-r', `${files}/tree`, `${files}/back`]);
+  await node.crio(['cp', 'web/main:/tmp/small', files]);
+  const missing = await node.crio(['cp', 'web:/no/such', files], { mayFail: true });
+  assert.notEqual(missing.code, 0);
+  assert.match(missing.stderr, /tar in the container ended with \d+: .*no such/i);
+  await node.exec(['rm', '-r', files]);
+  await node.crio(['exec', 'web', 'sh', '-c', 'rm -r /tmp/small /tmp/renamed /tmp/there']);
+});
+
+test("crio top: a container's processes, as the node sees them", async () => {
+  const { stdout } = await node.crio(['top', 'web']);
+  const [head, ...rows] = stdout.toString('utf8').trimEnd().split('\n');
+  assert.match(head ?? '', /^PID +PARENT +UID +THREADS +TIME +COMMAND$/);
+  assert.equal(rows.length, 2);
+  assert.match(rows[0] ?? '', /^\d+ +\d+ +0 +1 +\d+\.\d\d +sh -c trap/);
+  const { stdout: json } = await node.crio(['top', '-o', 'json', 'web']);
+  const all = JSON.parse(json.toString('utf8')) as { pid: number; parent: number; command: string }[];
+  assert.equal(all[1]?.parent, all[0]?.pid);
+});

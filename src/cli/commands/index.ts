@@ -23,6 +23,8 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: "Connect with a running container's streams",
     load: async () => (await import('./attach.ts')).attach,
   },
+  { ...pods, name: 'cp', summary: 'Copy files into a container or out of it', load: async () => (await import('./cp.ts')).cp },
+  { ...pods, name: 'top', summary: "Show a container's processes", load: async () => (await import('./top.ts')).top },
   {
     ...pods,
     name: 'port-forward',

@@ -1,0 +1,2 @@
+export { pack } from './pack.ts';
+export { Unpacker, nothingCame } from './unpack.ts';
