@@ -142,7 +142,7 @@ test('[H76] iptables of the old kind: the restore waits for whoever holds its lo
 
 test('[H63] a host without IPv6 rules says so once; only a pod that wants an IPv6 host port fails', async () => {
   const nft =
-    'case "$*$(cat > "$DATA/in"; cat "$DATA/in")" in *ip6*) echo "no IPv6" >&2; exit 1;; esac; exec /usr/sbin/nft "$@" < "$DATA/in"';
+    'case "$*$(cat > "$DATA/in.$$"; cat "$DATA/in.$$")" in *ip6*) echo "no IPv6" >&2; exit 1;; esac; exec /usr/sbin/nft "$@" < "$DATA/in.$$"';
   const of = withPrograms(lab.node({}, plain(DUAL)), IPTABLES, { nft });
   const network = await lab.ready(of);
   const said = (text: string) => lab.lines.filter((line) => line.includes(text)).length;
