@@ -46,8 +46,25 @@ export class PodLife {
   async step(): Promise<void> {
     const call = this.#calls[this.#at];
     assert.ok(call, 'the life is over');
-    await call[1]();
-    this.#at++;
+    try {
+      await call[1]();
+      this.#at++;
+    } catch (error) {
+      await this.#replaceIfNotReady();
+      throw error;
+    }
+  }
+
+  /** A pod that is not ready before its container has run is taken down for another one, as a kubelet does. */
+  async #replaceIfNotReady(): Promise<void> {
+    const { client } = this.#node;
+    const { podSandboxId } = this;
+    if (podSandboxId === '' || this.#at > 2) return;
+    const answer = await client.PodSandboxStatus({ podSandboxId }).catch(() => undefined); // The daemon may be dead.
+    if (answer?.status?.state !== PodSandboxState.SANDBOX_NOTREADY) return;
+    await client.StopPodSandbox({ podSandboxId });
+    await client.RemovePodSandbox({ podSandboxId });
+    this.#at = 0;
   }
 
   /** Makes all calls that are left. */

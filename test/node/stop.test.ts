@@ -18,16 +18,16 @@ esac
 
 const node = new TestNode({
   images: ['busybox'],
-  config: '[crio.network]\nplugin_dirs = ["/opt/slow"]\n',
+  config: '[crio.network]\nplugin_dirs = ["/etc/cni/slow"]\n',
   files: {
-    '/opt/slow/slow': SLOW,
+    '/etc/cni/slow/slow': SLOW,
     '/etc/cni/net.d/10-bridge.conflist': JSON.stringify({ cniVersion: '1.0.0', name: 'slow', plugins: [{ type: 'slow' }] }),
   },
 });
 
 before(async () => {
   await node.boot();
-  chmodSync(node.path('/opt/slow/slow'), 0o755);
+  chmodSync(node.path('/etc/cni/slow/slow'), 0o755);
   await node.registry();
   await node.start();
   await node.client.PullImage({ image: { image: BUSYBOX } });

@@ -46,7 +46,8 @@ async function* readAll(path: string, options: ReadOptions): AsyncGenerator<LogE
     const first = await rotated.next();
     if (first.done === true) throw error;
     yield first.value;
-    return yield* rotated;
+    yield* rotated;
+    return;
   }
   try {
     const end = tail === undefined ? { offset: 0, lines: 0 } : await tailOffset(file, (await file.stat()).size, tail);

@@ -4,7 +4,7 @@ import { copyFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { type PeerCertificate, type TLSSocket, connect, getCiphers } from 'node:tls';
+import { type TLSSocket, connect, getCiphers } from 'node:tls';
 import { Authority, pemOf } from '../../../test/harness/certificates.ts';
 import { silentLogger } from '../../log/index.ts';
 import { requestUpgrade } from '../../streams/index.ts';
@@ -59,7 +59,7 @@ async function greet(server: StreamingServer, options: object = {}): Promise<TLS
 
 test('[E34 B28] the server speaks TLS with its certificate', async () => {
   const socket = await greet(await serving());
-  assert.equal((socket.getPeerCertificate() as PeerCertificate).subject.CN, 'first');
+  assert.equal(socket.getPeerCertificate().subject.CN, 'first');
   socket.destroy();
 });
 
@@ -92,7 +92,7 @@ test('[E36 E37 B29] a renewed certificate is served at once, a broken one is not
   install(second);
   const nameNow = async () => {
     const socket = await greet(server);
-    const { CN } = (socket.getPeerCertificate() as PeerCertificate).subject;
+    const { CN } = socket.getPeerCertificate().subject;
     socket.destroy();
     return CN;
   };
