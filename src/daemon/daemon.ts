@@ -105,7 +105,6 @@ async function takeUp({ crio }: Config, node: Node, state: StateFiles, log: Logg
   const { sandboxes, containers, broken } = restored;
   const unread = broken.length === 0 ? '' : `, ${broken.length} records could not be read`;
   log.info(`Restored ${sandboxes} pods and ${containers} containers${unread}`);
-  if (await state.shutdownWasUnclean()) log.info('The last run of crio did not end in order');
   const wipe = crio.internalWipe ? await state.wipeDecision() : { pods: false, images: false };
   const behind = [restored.cleanUp, ...(wipe.pods ? [wipePods(node.pods, wipe.images ? restored.images : new Set())] : [])];
   await state.begin();

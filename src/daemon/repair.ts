@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs';
 import type { CrioConfig } from '../config/index.ts';
 import { textOf } from '../errors/index.ts';
 import type { ImageService } from '../images/index.ts';
 import type { Logger } from '../log/index.ts';
 import { type Finding, type Store, describe } from '../storage/index.ts';
+import { shutdownWasUnclean } from './version-file.ts';
 
 /** Layers that nobody uses are debris after a day [J55]. */
 const ORPHAN_AGE_S = 24 * 3600;
@@ -15,7 +15,7 @@ const ORPHAN_AGE_S = 24 * 3600;
  */
 export async function mendStore(config: CrioConfig, store: Store, log: Logger): Promise<readonly string[]> {
   const { lostImages } = store.health;
-  if (!config.internalRepair || !wasUnclean(config.cleanShutdownFile)) return lostImages;
+  if (!config.internalRepair || !shutdownWasUnclean(config.cleanShutdownFile)) return lostImages;
   log.warn(`Checking storage directory ${store.graphRoot} for errors because of unclean shutdown`);
   try {
     const findings = await store.health.check({ digests: false, contents: false, maxOrphanAgeS: ORPHAN_AGE_S });
@@ -40,11 +40,6 @@ export async function pullAgain(names: readonly string[], images: ImageService, 
       log.warn(`Image ${name} was damaged and could not be pulled again: ${textOf(error)}`);
     }
   }
-}
-
-/** [J52, O35] */
-function wasUnclean(file: string): boolean {
-  return file !== '' && existsSync(`${file}.supported`) && !existsSync(file);
 }
 
 function tell(findings: readonly Finding[], log: Logger): void {

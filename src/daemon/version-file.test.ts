@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { silentLogger } from '../log/index.ts';
-import { StateFiles } from './version-file.ts';
+import { StateFiles, shutdownWasUnclean } from './version-file.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'state-files-'));
 after(() => rmSync(directory, { recursive: true }));
@@ -72,7 +72,7 @@ test('[O33 B20] files that are not configured wipe nothing and are not written',
   assert.deepEqual(await state.wipeDecision(), { pods: false, images: false });
   await state.begin();
   await state.end();
-  assert.equal(await state.shutdownWasUnclean(), false);
+  assert.equal(shutdownWasUnclean(''), false);
 });
 
 test('[O29 O30 J47 J50] the version is one JSON string, 0644, and fits the next start', async () => {
@@ -89,12 +89,12 @@ test('[O29 O30 J47 J50] the version is one JSON string, 0644, and fits the next 
 test('[O34 O35 J51 J52 B22] a run that did not end in order is known to the next', async () => {
   const at = files();
   const state = stateFiles(at);
-  assert.equal(await state.shutdownWasUnclean(), false, 'a first start has nothing to say');
+  assert.equal(shutdownWasUnclean(at.clean), false, 'a first start has nothing to say');
   await state.begin();
   assert.ok(existsSync(`${at.clean}.supported`));
-  assert.equal(await state.shutdownWasUnclean(), true);
+  assert.equal(shutdownWasUnclean(at.clean), true);
   await state.end();
-  assert.deepEqual([statSync(at.clean).size, await state.shutdownWasUnclean()], [0, false]);
+  assert.deepEqual([statSync(at.clean).size, shutdownWasUnclean(at.clean)], [0, false]);
   await state.begin();
   assert.equal(existsSync(at.clean), false);
 });

@@ -1,8 +1,8 @@
-import { constants } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Failure, codeOf, textOf } from '../errors/index.ts';
-import { exists, writeFileAtomic } from '../files/index.ts';
+import { writeFileAtomic } from '../files/index.ts';
 import type { Logger } from '../log/index.ts';
 import { CRIO_VERSION, RUNTIME_VERSION } from '../version/index.ts';
 
@@ -47,12 +47,6 @@ export class StateFiles {
     }
   }
 
-  /** Whether the last run was ended by no orderly stop, as far as it could tell [O35, J52]. */
-  async shutdownWasUnclean(): Promise<boolean> {
-    const { cleanShutdownFile: path } = this.#paths;
-    return path !== '' && (await exists(`${path}.supported`)) && !(await exists(path));
-  }
-
   /** At start, when it is decided what to wipe: versions, and the marks of a run that has not ended yet [O30, O34]. */
   async begin(): Promise<void> {
     const { versionFile, versionFilePersist, cleanShutdownFile: clean, log } = this.#paths;
@@ -85,6 +79,11 @@ export class StateFiles {
       throw new Failure('Unknown', `failed to sync clean shutdown file: ${textOf(error)}`, { cause: error });
     }
   }
+}
+
+/** Whether the last run was ended by no orderly stop, as far as it could tell [O35, J52]. To be asked before `begin`. */
+export function shutdownWasUnclean(cleanShutdownFile: string): boolean {
+  return cleanShutdownFile !== '' && existsSync(`${cleanShutdownFile}.supported`) && !existsSync(cleanShutdownFile);
 }
 
 /** A version file holds one JSON string [O29]. */

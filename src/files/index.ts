@@ -1,3 +1,2 @@
 export { type AtomicWriteOptions, writeFileAtomic } from './atomic.ts';
 export { parseExactJson, stringifyExactJson } from './json.ts';
-export { exists } from './exists.ts';
