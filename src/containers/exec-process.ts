@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Failure, codeOf } from '../errors/index.ts';
 import { stringifyExactJson } from '../files/index.ts';
 import type { Container } from './container.ts';
+import { membersOf, processStat } from '../linux/index.ts';
 import type { ExecFiles } from '../oci/runtime/index.ts';
 import { describeDeadInit, initIsAlive } from './liveness.ts';
 import { runtimePath } from './platform.ts';
@@ -44,9 +45,33 @@ export async function pidOf(pidFile: string): Promise<number | undefined> {
   }
 }
 
-/** Signals a command and its whole process group, as far as they still are. */
-export function signalCommand(pid: number, signal: NodeJS.Signals): void {
-  for (const target of [-pid, pid]) {
+/** A command that runs, and the group that it and its children are in: its own under runc, under crun the one that crun leads. */
+export interface CommandGroup {
+  readonly pid: number;
+  readonly group: number;
+}
+
+export function commandGroup(pid: number): CommandGroup {
+  return { pid, group: processStat(pid)?.group ?? pid };
+}
+
+/** Signals a command and what is in its group, but not the runtime that waits for it. */
+export function signalCommand({ pid, group }: CommandGroup, signal: NodeJS.Signals): void {
+  if (group === pid) return signalEach([-pid, pid], signal);
+  signalEach(
+    membersOf('group', group).filter((member) => member !== group),
+    signal,
+  );
+}
+
+/** SIGKILL to a command and all of its group, a waiting runtime among them: it would only report the end. */
+export function killCommandGroup({ pid, group }: CommandGroup): void {
+  signalEach([-group, pid], 'SIGKILL');
+}
+
+/** As far as they still are. */
+export function signalEach(targets: readonly number[], signal: NodeJS.Signals): void {
+  for (const target of targets) {
     try {
       process.kill(target, signal);
     } catch (error) {

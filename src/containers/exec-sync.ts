@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { Failure, textOf } from '../errors/index.ts';
 import type { Child } from '../process/index.ts';
 import type { Container } from './container.ts';
-import { pidOf, refuseExec, signalCommand, withExecFiles } from './exec-process.ts';
+import { commandGroup, killCommandGroup, pidOf, refuseExec, signalCommand, withExecFiles } from './exec-process.ts';
 
 /** Bytes of both streams together that are kept [E13]. */
 const OUTPUT_LIMIT = 16 * 1024 * 1024;
@@ -71,12 +71,12 @@ async function collect(child: Child, pidFile: string, timeoutSeconds: number, me
 async function killCommand(child: Child, pidFile: string): Promise<void> {
   const known = await pidOf(pidFile);
   if (known === undefined) child.kill('SIGKILL');
-  else signalCommand(known, 'SIGKILL');
+  else signalCommand(commandGroup(known), 'SIGKILL');
   const timer = setTimeout(() => child.kill('SIGKILL'), FROZEN_AFTER_MS);
   await child.exited;
   clearTimeout(timer);
   const late = known === undefined ? await pidOf(pidFile) : undefined;
-  if (late !== undefined) signalCommand(late, 'SIGKILL');
+  if (late !== undefined) killCommandGroup(commandGroup(late));
 }
 
 /**

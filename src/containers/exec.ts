@@ -1,12 +1,21 @@
 import type { Readable, Writable } from 'node:stream';
 import { Failure, textOf } from '../errors/index.ts';
-import { type TerminalSize, sessionMembers } from '../linux/index.ts';
+import { type TerminalSize, membersOf } from '../linux/index.ts';
 import type { ExecFiles } from '../oci/runtime/index.ts';
 import { type OciIdMapping, type OciSpec, hostOwner } from '../oci/spec/index.ts';
 import type { Child, TerminalChild } from '../process/index.ts';
 import type { Container } from './container.ts';
 import { Copy } from '../streams/index.ts';
-import { pidOf, refuseExec, signalCommand, withExecFiles } from './exec-process.ts';
+import {
+  type CommandGroup,
+  commandGroup,
+  killCommandGroup,
+  pidOf,
+  refuseExec,
+  signalCommand,
+  signalEach,
+  withExecFiles,
+} from './exec-process.ts';
 
 /** A client's side of a command or of a container's streams; what it did not ask for is undefined. */
 export interface ClientStreams {
@@ -162,19 +171,24 @@ class CommandEnd {
 
   async #end(graceMs: number): Promise<void> {
     const { child } = this.#command;
-    const before = await pidOf(this.#files.pid);
+    const before = await this.#group();
     if (before !== undefined && graceMs > 0) signalCommand(before, 'SIGHUP');
     this.#command.hangUp();
     if (graceMs > 0) await this.#wait(graceMs);
-    const pid = await pidOf(this.#files.pid);
-    if (pid !== undefined) this.#killAll(pid);
+    const command = before ?? (await this.#group());
+    if (command !== undefined) this.#killAll(command);
     else child.kill('SIGKILL');
     const timer = setTimeout(() => child.kill('SIGKILL'), FROZEN_AFTER_MS);
     await child.exited;
     clearTimeout(timer);
     // A runtime that was killed while it started the command may just have done so.
-    const late = pid === undefined ? await pidOf(this.#files.pid) : undefined;
+    const late = command === undefined ? await this.#group() : undefined;
     if (late !== undefined) this.#killAll(late);
+  }
+
+  async #group(): Promise<CommandGroup | undefined> {
+    const pid = await pidOf(this.#files.pid);
+    return pid === undefined ? undefined : commandGroup(pid);
   }
 
   async #wait(ms: number): Promise<void> {
@@ -185,9 +199,10 @@ class CommandEnd {
     clearTimeout(this.#timer);
   }
 
-  #killAll(pid: number): void {
-    signalCommand(pid, 'SIGKILL');
-    if (this.#tty) for (const member of sessionMembers(pid)) signalCommand(member, 'SIGKILL');
+  #killAll(command: CommandGroup): void {
+    const session = this.#tty ? membersOf('session', command.pid) : [];
+    killCommandGroup(command);
+    signalEach(session, 'SIGKILL');
   }
 }
 

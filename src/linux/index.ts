@@ -9,7 +9,7 @@ export {
   unmountIfMounted,
   unmountLazily,
 } from './mount.ts';
-export { type ProcessStat, isAlive, processStat, sessionMembers, signalProcess } from './processes.ts';
+export { type ProcessStat, isAlive, membersOf, processStat, signalProcess } from './processes.ts';
 export {
   NAMESPACE_KINDS,
   type NamespaceKind,

@@ -6,6 +6,8 @@ export interface ProcessStat {
   /** Field 22 of /proc/PID/stat as text, clock ticks since boot: with the PID it names one process for ever. */
   readonly startTime: string;
   readonly parent: number;
+  /** The process group. */
+  readonly group: number;
   readonly session: number;
   /** Field 52, as wait(2) tells it; of a zombie only. */
   readonly exitWord: number;
@@ -25,6 +27,7 @@ export function processStat(pid: number): ProcessStat | undefined {
   return {
     state: fields[0] ?? '?',
     parent: Number(fields[1]),
+    group: Number(fields[2]),
     session: Number(fields[3]),
     startTime: fields[19] ?? '',
     exitWord: Number(fields[49] ?? 0),
@@ -52,12 +55,12 @@ export function signalProcess(pid: number, startTime: string, signal: number): b
   }
 }
 
-/** Processes of the session that `leader` leads, itself among them. Reads all of /proc once. */
-export function sessionMembers(leader: number): number[] {
+/** Processes of a group, or of the session that `id` leads. Reads all of /proc once. */
+export function membersOf(kind: 'group' | 'session', id: number): number[] {
   const members: number[] = [];
   for (const name of readdirSync('/proc')) {
     const pid = Number(name);
-    if (Number.isSafeInteger(pid) && processStat(pid)?.session === leader) members.push(pid);
+    if (Number.isSafeInteger(pid) && processStat(pid)?.[kind] === id) members.push(pid);
   }
   return members;
 }

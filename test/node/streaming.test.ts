@@ -127,12 +127,12 @@ for (const handler of ['runc', 'crun']) {
     for (const tty of [false, true]) {
       // One that ends when it is told, and one that does not listen; both with a child.
       const cmds = [
-        'trap "echo told > /tmp/told; exit" HUP; sleep 3333 & while :; do sleep 0.1; done',
-        'trap "" HUP; sleep 4444 & while :; do sleep 0.1; done',
-        'yes | cat',
+        'trap "echo told > /tmp/told; exit" HUP; sleep 3333 & echo on; while :; do sleep 0.1; done',
+        'trap "" HUP; sleep 4444 & echo on; while :; do sleep 0.1; done',
+        'echo on; yes | cat',
       ];
       for (const script of cmds) {
-        const command = await openExec(node, 'spdy', { containerId, cmd: ['sh', '-c', `echo on; ${script}`], tty });
+        const command = await openExec(node, 'spdy', { containerId, cmd: ['sh', '-c', script], tty });
         await new Promise((resolve) => void command.stdout?.once('data', resolve));
         command.socket.destroy();
       }

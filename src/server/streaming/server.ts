@@ -1,5 +1,5 @@
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
-import { type Socket, isIP } from 'node:net';
+import { type AddressInfo, type Socket, isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { execFailureText } from '../../containers/index.ts';
 import { Failure, codeOf, textOf } from '../../errors/index.ts';
@@ -104,10 +104,8 @@ export class StreamingServer {
 
   /** Where a client finds what it has asked for, once, within a minute. */
   urlFor(request: StreamingRequest): string {
-    const bound = this.#http?.address();
-    if (bound === undefined || bound === null || typeof bound === 'string')
-      throw new Failure('Internal', 'the streaming server is not listening');
-    const { port } = bound;
+    const listening = this.#http?.address() as AddressInfo | null | undefined;
+    const port = listening?.port ?? this.#settings.port;
     const { address, tls } = this.#settings;
     const host = isIP(address) === 0 ? '' : isIP(address) === 6 ? `[${address}]` : address;
     return `${tls === undefined ? 'http' : 'https'}://${host}:${port}/${request.kind}/${this.#tokens.issue(request)}`;
