@@ -233,3 +233,12 @@ test('[D91] a restored pod whose ids nobody knows any more takes no container', 
   await refused(create, 'FAILED_PRECONDITION', /^infra container not found/);
   await remove(podSandboxId);
 });
+
+test('a pod whose config.json is damaged goes with its user namespace', async () => {
+  const pod = await run(userPod(node.machine, 'damaged'));
+  await node.kill9();
+  node.write(`${STORE}/overlay-containers/${pod.podSandboxId}/userdata/config.json`, '{');
+  await node.start();
+  await node.client.RemovePodSandbox({ podSandboxId: pod.podSandboxId });
+  assert.deepEqual(readdirSync(node.path('/run/userns')), []);
+});
