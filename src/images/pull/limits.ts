@@ -21,7 +21,8 @@ export function unpackLimits({ free, total }: Space, blobSize: number): UnpackLi
   return { maxDiffBytes: Math.floor(Math.min(bySpace, byRatio)) };
 }
 
+/** A file system that has no size (ramfs, some network ones) says that it has no blocks: it bounds nothing. */
 export async function spaceOf(directory: string): Promise<Space> {
   const { bsize, bavail, blocks } = await statfs(directory);
-  return { free: bavail * bsize, total: blocks * bsize };
+  return blocks === 0 ? { free: Number.POSITIVE_INFINITY, total: 0 } : { free: bavail * bsize, total: blocks * bsize };
 }
