@@ -6,6 +6,7 @@ import { stringifyExactJson } from '../files/index.ts';
 import type { Container } from './container.ts';
 import { membersOf, processStat } from '../linux/index.ts';
 import type { ExecFiles } from '../oci/runtime/index.ts';
+import { type OciIdMapping, type OciSpec, hostOwner } from '../oci/spec/index.ts';
 import { describeDeadInit, initIsAlive } from './liveness.ts';
 import { runtimePath } from './platform.ts';
 
@@ -78,4 +79,11 @@ export function signalEach(targets: readonly number[], signal: NodeJS.Signals): 
       if (codeOf(error) !== 'ESRCH') throw error;
     }
   }
+}
+
+/** The container's user as this user namespace knows it: whose a command's pipes must be to be opened again, as /dev/stdout is. */
+export function userOutside({ process, linux }: OciSpec): { readonly uid: number; readonly gid: number } {
+  const ranges = (maps: readonly OciIdMapping[] = []) =>
+    maps.map(({ containerID, hostID, size }) => ({ containerId: containerID, hostId: hostID, length: size }));
+  return hostOwner(process.user, { uids: ranges(linux.uidMappings), gids: ranges(linux.gidMappings) });
 }

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { Failure, textOf } from '../errors/index.ts';
 import type { Child } from '../process/index.ts';
 import type { Container } from './container.ts';
-import { commandGroup, killCommandGroup, pidOf, refuseExec, signalCommand, withExecFiles } from './exec-process.ts';
+import { commandGroup, killCommandGroup, pidOf, refuseExec, signalCommand, userOutside, withExecFiles } from './exec-process.ts';
 
 /** Bytes of both streams together that are kept [E13]. */
 const OUTPUT_LIMIT = 16 * 1024 * 1024;
@@ -29,7 +29,7 @@ export async function execSync(container: Container, command: readonly string[],
   if (container.beingKilled) throw commandError('cannot start exec: container is being killed');
   const terminal = false; // A terminal of its own for a single answer would only merge and rewrite the bytes.
   return await withExecFiles(container, command, terminal, async (files) => {
-    const child = container.facts.runtime.exec(container.id, files);
+    const child = container.facts.runtime.exec(container.id, files, { owner: userOutside(container.facts.spec) });
     return await collect(child, files.pid, timeoutSeconds, container.facts.tty);
   });
 }

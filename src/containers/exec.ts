@@ -2,7 +2,6 @@ import type { Readable, Writable } from 'node:stream';
 import { Failure, textOf } from '../errors/index.ts';
 import { type TerminalSize, membersOf } from '../linux/index.ts';
 import type { ExecFiles } from '../oci/runtime/index.ts';
-import { type OciIdMapping, type OciSpec, hostOwner } from '../oci/spec/index.ts';
 import type { Child, TerminalChild } from '../process/index.ts';
 import type { Container } from './container.ts';
 import { Copy } from '../streams/index.ts';
@@ -14,6 +13,7 @@ import {
   refuseExec,
   signalCommand,
   signalEach,
+  userOutside,
   withExecFiles,
 } from './exec-process.ts';
 
@@ -97,13 +97,6 @@ class PipedCommand implements RunningCommand {
   release(): void {
     for (const stream of [this.child.stdin, this.child.stdout, this.child.stderr]) stream?.destroy();
   }
-}
-
-/** The container's user as this user namespace knows it. */
-function userOutside({ process, linux }: OciSpec): { readonly uid: number; readonly gid: number } {
-  const ranges = (maps: readonly OciIdMapping[] = []) =>
-    maps.map(({ containerID, hostID, size }) => ({ containerId: containerID, hostId: hostID, length: size }));
-  return hostOwner(process.user, { uids: ranges(linux.uidMappings), gids: ranges(linux.gidMappings) });
 }
 
 const END_OF_INPUT = 4;

@@ -170,6 +170,7 @@ for (const handler of ['runc', 'crun'])
       await plain.sh('id -u; id -g; grep -c 4242 /etc/passwd; pwd; stat -c %u /made /etc/passwd'),
       '4242\n4343\n1\n/made/for/it\n0\n0',
     );
+    assert.equal(await plain.sh('echo opened > /dev/stdout'), 'opened', 'a command owns what it writes to');
     const pid = await pidOf(node.client, plain.containerId);
     assert.match(await inside(`grep ^Uid: /proc/${pid}/status`), new RegExp(`${ROOT + 4242}`));
     await plain.remove();
