@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
 import type { Config } from '../config/index.ts';
 import { type ContainerContext, ContainerRegistry, type CreationContext, Creations, ExitWatcher, Journal } from '../containers/index.ts';
 import { Failure } from '../errors/index.ts';
@@ -38,7 +38,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
   const manager = cgroupManagerOf(config);
   const host = readHostFacts();
   const [store, runtimes] = await Promise.all([
-    Store.open({ graphRoot: config.crio.root, runRoot: config.crio.runroot, ...parseStorageOptions(config.crio.storageOption), log }),
+    openStore(config, log),
     buildRuntimes(config.runtime.runtimes, config.runtime.defaultRuntime, manager === 'systemd', log),
   ]);
   const unpacker = new LayerUnpacker({ log, maxWorkers: PULL_LANES });
@@ -103,6 +103,14 @@ async function openJournal({ runtime }: Config): Promise<Journal> {
   const journal = new Journal(join(dirname(runtime.containerExitsDir), 'journal'));
   await journal.prepare();
   return journal;
+}
+
+async function openStore({ crio, runtime }: Config, log: Logger): Promise<Store> {
+  const { additionalArtifactStores } = runtime;
+  const odd = additionalArtifactStores.find((path) => !isAbsolute(path));
+  if (odd !== undefined) throw new Failure('InvalidArgument', `additional_artifact_stores entry must be absolute: ${JSON.stringify(odd)}`);
+  const options = parseStorageOptions(crio.storageOption);
+  return await Store.open({ graphRoot: crio.root, runRoot: crio.runroot, ...options, additionalArtifactStores, log });
 }
 
 /** With the points that crash tests end it at, if it is started by one. */

@@ -152,5 +152,6 @@ export function imageSettings(config: Config, env: NodeJS.ProcessEnv): ImageSett
     defaultTransport: image.defaultTransport,
     maxDownloads: PULL_LANES,
     pullProgressTimeoutMs: Number(image.pullProgressTimeout),
+    artifactMounts: image.ociArtifactMountSupport,
   };
 }

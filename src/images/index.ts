@@ -1,3 +1,4 @@
+export type { ArtifactFile } from './artifacts.ts';
 export type {
   Image,
   ImageFsUsage,

@@ -61,11 +61,15 @@ export interface ImageIndex {
   readonly entries: readonly IndexEntry[];
 }
 
-/** Something else than a container image, named so that the refusal can say what [I53]. */
+/** Something else than a container image [I53]. */
 export interface Artifact {
   readonly kind: 'artifact';
   readonly mediaType: string;
   readonly artifactType: string;
+  /** undefined for a document that is no manifest of blobs at all. */
+  readonly config: Descriptor | undefined;
+  readonly layers: readonly Descriptor[];
+  readonly annotations: ReadonlyMap<string, string>;
 }
 
 export type Manifest = ImageManifest | ImageIndex | Artifact | Schema1Manifest;
@@ -92,7 +96,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string): Manifest 
     case MEDIA_TYPES.dockerSchema1Signed:
       return parseSchema1(table, Buffer.from(bytes), mediaType);
     default:
-      return { kind: 'artifact', mediaType, artifactType: textField(table, 'artifactType', 'manifest') ?? '' };
+      return unread(mediaType, textField(table, 'artifactType', 'manifest') ?? '');
   }
 }
 
@@ -121,28 +125,27 @@ function parseImage(table: JsonTable, mediaType: string): ImageManifest | Artifa
   const config = parseDescriptor(field(table, 'config'), 'manifest: config');
   const artifactType = textField(table, 'artifactType', 'manifest') ?? '';
   const isImage = config.mediaType === MEDIA_TYPES.ociConfig || config.mediaType === MEDIA_TYPES.dockerConfig || config.mediaType === '';
-  if (!isImage || artifactType !== '') return { kind: 'artifact', mediaType, artifactType: artifactType || config.mediaType };
-  const layers = arrayField(table, 'layers', 'manifest') ?? [];
-  return {
-    kind: 'image',
-    mediaType,
-    config,
-    layers: layers.map((layer, index) => parseDescriptor(layer, `manifest: layer ${index}`)),
-    annotations: textMapField(table, 'annotations', 'manifest'),
-  };
+  const layers = (arrayField(table, 'layers', 'manifest') ?? []).map((layer, index) => parseDescriptor(layer, `manifest: layer ${index}`));
+  const annotations = textMapField(table, 'annotations', 'manifest');
+  if (isImage && artifactType === '') return { kind: 'image', mediaType, config, layers, annotations };
+  return { kind: 'artifact', mediaType, artifactType: artifactType || config.mediaType, config, layers, annotations };
 }
 
 function parseIndex(table: JsonTable, mediaType: string): ImageIndex | Artifact {
   checkVersion(table);
   refuseFields(table, ['config', 'layers', 'fsLayers', 'history'], mediaType);
   const artifactType = textField(table, 'artifactType', 'manifest') ?? '';
-  if (artifactType !== '') return { kind: 'artifact', mediaType, artifactType };
+  if (artifactType !== '') return unread(mediaType, artifactType);
   const entries = (arrayField(table, 'manifests', 'manifest') ?? []).map((entry, index) => {
     const what = `manifest: entry ${index}`;
     const platform = tableField(asTable(entry, what), 'platform', what);
     return { ...parseDescriptor(entry, what), platform: platform === undefined ? undefined : parsePlatform(platform, what) };
   });
   return { kind: 'index', mediaType, entries };
+}
+
+function unread(mediaType: string, artifactType: string): Artifact {
+  return { kind: 'artifact', mediaType, artifactType, config: undefined, layers: [], annotations: new Map() };
 }
 
 function checkVersion(table: JsonTable): void {

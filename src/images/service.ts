@@ -4,10 +4,11 @@ import { type Digest, type HexId, hexOf, sha256 } from '../ids/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { ImageRecord } from '../storage/index.ts';
 import { Flights } from '../sync/index.ts';
+import { type ArtifactFile, Artifacts } from './artifacts.ts';
 import { Catalogue } from './catalogue.ts';
 import { type Credentials, fingerprint, fromRequest } from './credentials.ts';
 import type { Image, ImageFsUsage, PullMetrics, PullOptions, PullProgress, PullResult } from './image.ts';
-import { byId, byReference } from './names.ts';
+import { byId, byReference, isPinned } from './names.ts';
 import { takeOneTimeAuth } from './namespaced-auth.ts';
 import { hostPlatform } from './platform.ts';
 import { LayerFetcher, type SourceContext, failureLabel, pullImage } from './pull/index.ts';
@@ -47,6 +48,7 @@ export class ImageService {
   readonly #transport: Transport;
   readonly #sessions: Sessions;
   readonly #catalogue: Catalogue;
+  readonly #artifacts: Artifacts;
   readonly #usage: RecordUsage;
   readonly #pulls = new Flights<string, HexId>();
   readonly #listeners = new Map<string, Set<(progress: PullProgress) => void>>();
@@ -63,6 +65,7 @@ export class ImageService {
     this.#transport = new Transport(settings);
     this.#sessions = new Sessions(this.#transport);
     this.#catalogue = new Catalogue(store, log);
+    this.#artifacts = new Artifacts(store.artifacts, log);
     this.#usage = new RecordUsage(`${store.driverHome}-images`);
   }
 
@@ -133,6 +136,28 @@ export class ImageService {
     return found === undefined ? undefined : await this.#catalogue.image(found, this.#pinnedPatterns());
   }
 
+  /** All images, and after them all artifacts [I64]. */
+  async listAll(): Promise<readonly Image[]> {
+    return [...(await this.list()), ...(await this.#artifacts.list(this.#isPinned))];
+  }
+
+  /** The image of a name or id; where there is none, the artifact [I57, I70]. */
+  async findAny(nameOrId: string): Promise<{ readonly image: Image; readonly isArtifact: boolean } | undefined> {
+    const artifact = await this.#artifacts.find(nameOrId, this.#isPinned);
+    if (artifact !== undefined && (await this.#isNoImage(nameOrId))) return { image: artifact, isArtifact: true };
+    const image = await this.find(nameOrId);
+    return image === undefined ? undefined : { image, isArtifact: false };
+  }
+
+  async #isNoImage(nameOrId: string): Promise<boolean> {
+    return (await this.find(nameOrId).catch(() => undefined)) === undefined;
+  }
+
+  /** The files of an artifact that a container mounts, below a path of it; undefined where it is none [I59–I61]. */
+  async artifactFiles(name: string, subPath: string): Promise<{ readonly id: HexId; readonly files: readonly ArtifactFile[] } | undefined> {
+    return this.#settings.artifactMounts ? await this.#artifacts.files(name, subPath) : undefined;
+  }
+
   /** The fully qualified names that a text may mean, for a pull or a look-up [I9, I10, I11]. */
   async resolve(text: string): Promise<readonly ImageReference[]> {
     return (await this.#resolution(text)).candidates;
@@ -143,6 +168,11 @@ export class ImageService {
    * there counts as removed. Fails as the store does while a container uses it [I75].
    */
   async remove(nameOrId: string): Promise<void> {
+    await this.#removeImage(nameOrId);
+    await this.#artifacts.remove(nameOrId);
+  }
+
+  async #removeImage(nameOrId: string): Promise<void> {
     const records = await this.#store.images();
     const match = byId(records, nameOrId);
     if (match.isId) {
@@ -213,6 +243,8 @@ export class ImageService {
       let last: unknown;
       for (const reference of resolution.candidates) {
         try {
+          const present = await this.#artifacts.readOnly(reference);
+          if (present !== undefined) return hexOf(present.digest) as HexId;
           const onProgress = (progress: PullProgress) => this.#report(key, progress);
           const id = await pullImage({ reference, source, policy, onProgress }, this.#store, this.#layers, signal);
           this.#metrics?.success();
@@ -303,6 +335,8 @@ export class ImageService {
       throw prefix === undefined ? error : wrap(prefix, error);
     }
   }
+
+  readonly #isPinned = (names: readonly string[]) => isPinned(names, this.#pinnedPatterns());
 
   /** The pause image counts as pinned, as written and as it is stored [I81]. */
   #pinnedPatterns(): readonly string[] {

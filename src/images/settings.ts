@@ -23,6 +23,8 @@ export interface ImageSettings {
   readonly signaturePolicyDir: string;
   /** `short_name_mode`; '' behaves like enforcing [I11]. */
   readonly shortNameMode: 'enforcing' | 'disabled' | '';
+  /** `oci_artifact_mount_support` [I59]. */
+  readonly artifactMounts: boolean;
   /** `pull_progress_timeout` in milliseconds; 0 switches stall detection off [I34]. */
   readonly pullProgressTimeoutMs: number;
   /** First existing file wins [I14]. */
@@ -111,6 +113,7 @@ export function defaultImageSettings(host: HostEnvironment): ImageSettings {
     signaturePolicy: '',
     signaturePolicyDir: '/etc/crio/policies',
     shortNameMode: 'enforcing',
+    artifactMounts: true,
     pullProgressTimeoutMs: 0,
     registriesConfFiles: [inConfig('registries.conf'), '/etc/containers/registries.conf'],
     registriesConfDirs: ['/etc/containers/registries.conf.d', inConfig('registries.conf.d')],

@@ -3,6 +3,8 @@ import type { LayerUnpacker, Store } from '../storage/index.ts';
 /** What this room needs of the store. */
 export type ImageStore = Pick<
   Store,
+  | 'graphRoot'
+  | 'artifacts'
   | 'driverHome'
   | 'images'
   | 'imageBigData'

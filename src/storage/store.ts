@@ -17,6 +17,7 @@ import {
   unknownContainer,
 } from './containers.ts';
 import { OverlayDriver } from './driver/overlay.ts';
+import { ArtifactStore } from './artifacts/artifact-store.ts';
 import { Health } from './check/health.ts';
 import { collectGarbage } from './garbage.ts';
 import { readSubordinateIds } from './id-ranges.ts';
@@ -51,6 +52,8 @@ export interface StoreOptions {
   /** Words of `overlay.mountopt`. */
   readonly mountOptions?: readonly string[];
   readonly skipMountHome?: boolean;
+  /** `additional_artifact_stores` [I55]. */
+  readonly additionalArtifactStores?: readonly string[];
   /** False for a command beside the daemon: what was left by a power cut is the daemon's to mend. Default true. */
   readonly isDaemon?: boolean;
   readonly log: Logger;
@@ -73,6 +76,8 @@ export class Store {
   readonly #staging: Staging;
   readonly #reserve: Reserve;
   readonly #unsynced: Unsynced;
+  /** OCI artifacts, which lie beside the images. */
+  readonly artifacts: ArtifactStore;
   /** Finds damage and removes it. */
   readonly health: Health;
   readonly #index = new ImageIndex();
@@ -109,6 +114,12 @@ export class Store {
         deleteIncomplete: (records) => this.#deleteIncomplete(records),
       },
     });
+    this.artifacts = new ArtifactStore({
+      root: join(options.graphRoot, 'artifacts'),
+      additional: options.additionalArtifactStores ?? [],
+      calls: this.#calls,
+      log: options.log,
+    });
     this.health = new Health({
       graphRoot: options.graphRoot,
       ledger: this.#ledger,
@@ -142,6 +153,7 @@ export class Store {
   /** Waits for changes and removals under way. Mounts stay, the driver home's too. `sync`: everything is on disk then [J51]. */
   async close(options: { readonly sync?: boolean } = {}): Promise<void> {
     await this.#unsynced.flush();
+    this.artifacts.close();
     await this.#ledger.close();
     await this.#staging.close();
     if (options.sync === true) await this.syncFileSystem();
@@ -158,6 +170,7 @@ export class Store {
   async collectGarbage(): Promise<void> {
     const graves = await this.#ledger.change('remove', (records) => collectGarbage(records, this.#places));
     void this.#removeAll(graves);
+    await this.artifacts.collectGarbage();
   }
 
   /** What should have left the disk and could not so far; it is tried again. */

@@ -195,7 +195,7 @@ describe('what cannot be pulled', () => {
     assert.match(await refusal(name('others')), /no image found in image index for architecture "\w+", variant "\w*", OS "linux"/);
   });
 
-  it('foreign layers and artifacts, by name', async () => {
+  it('foreign layers, by name', async () => {
     const foreign = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
     const made = JSON.parse(storage.putImage('odd', undefined, { layers: layers.slice(0, 1), docker: true }).bytes.toString('utf8')) as {
       layers: object[];
@@ -208,13 +208,6 @@ describe('what cannot be pulled', () => {
       'latest',
     );
     assert.match(await refusal(name('odd')), /is a foreign layer \(application\/vnd\.docker\.image\.rootfs\.foreign/);
-    const oci = 'application/vnd.oci.image.manifest.v1+json';
-    const empty = storage.putBlob('chart', 'application/vnd.cncf.helm.config.v1+json', Buffer.from('{}'));
-    storage.putManifest('chart', oci, { schemaVersion: 2, mediaType: oci, config: empty, layers: [] }, 'latest');
-    assert.match(
-      await refusal(name('chart')),
-      /artifact with type "application\/vnd\.cncf\.helm\.config\.v1\+json".*OCI artifacts are not supported/,
-    );
   });
 
   it('[I6, I29, I31] what the policy refuses, in the namespace that it is for', async () => {

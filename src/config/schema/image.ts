@@ -93,6 +93,7 @@ export const imageTable = table('crio.image', 'How images are pulled, verified a
   oci_artifact_mount_support: bool(true, 'OCI artifacts may be mounted as volumes.', {
     flag: 'oci-artifact-mount-support',
     env: 'CONTAINER_OCI_ARTIFACT_SUPPORT',
+    honoured: true,
   }),
   short_name_mode: text('enforcing', 'Names without a registry: enforcing refuses ambiguous ones, disabled tries all registries.', {
     flag: 'short-name-mode',

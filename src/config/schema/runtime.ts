@@ -98,6 +98,7 @@ const containerRows = {
   }),
   additional_artifact_stores: list([], 'Read-only stores of OCI artifacts, asked before the main one. Absolute paths.', {
     flag: 'additional-artifact-stores',
+    honoured: true,
   }),
   conmon: text('', 'Path of the monitor of all handlers of type oci.', {
     flag: 'conmon',

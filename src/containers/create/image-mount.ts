@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure, wrap } from '../../errors/index.ts';
+import type { ArtifactFile } from '../../images/index.ts';
 import type { HexId } from '../../ids/index.ts';
 import { unmountIfMounted } from '../../linux/index.ts';
 import { type ResolvedImageMount, imageMount, mappedImageMount, mountImageSubPath, prepareEmptyDirectory } from '../../oci/rootfs/index.ts';
@@ -12,7 +13,7 @@ import type { Work } from './work.ts';
 
 /**
  * An image as a volume [F89–F93]: mounted read-only in the store, shown through an overlay without an upper directory. A user
- * namespace's root owns it there too.
+ * namespace's root owns it there too. What is an artifact of the artifact store is that first [I59].
  */
 export async function resolveImageMount(
   ctx: CreationContext,
@@ -23,6 +24,8 @@ export async function resolveImageMount(
 ): Promise<ResolvedImageMount> {
   const reference = mount.image?.image ?? '';
   try {
+    const artifact = await ctx.images.artifactFiles(reference, mount.imageSubPath);
+    if (artifact !== undefined) return artifactMounts(mount, artifact);
     const image = await ctx.images.find(reference);
     if (image === undefined) throw new Failure('NotFound', `image "${reference}" does not exist locally`);
     await journal.willMount(image.id);
@@ -38,6 +41,21 @@ export async function resolveImageMount(
   } catch (error) {
     throw wrap('ImageVolumeMountFailed', error);
   }
+}
+
+/** Each file of an artifact is a bind mount of its own, at its name below the mount's place [F94, I60]. */
+function artifactMounts(
+  { containerPath }: Mount,
+  { id, files }: { readonly id: HexId; readonly files: readonly ArtifactFile[] },
+): ResolvedImageMount {
+  const place = `/${containerPath}`.replace(/\/+$/, '').replace(/^\/\/+/, '/');
+  const mounts = files.map(({ path, blob }) => ({
+    destination: `${place}/${path}`,
+    type: 'bind',
+    source: blob,
+    options: ['bind', 'ro'],
+  }));
+  return { mounts, id, hostPath: '' };
 }
 
 /** The image with the ids of the pod's user namespace, in the run directory, where it stays until the container goes. */

@@ -3,9 +3,7 @@ import { isRegistryCode } from '../registry/index.ts';
 import { POLICY_REFUSAL } from '../trust/index.ts';
 
 /** How far a pull had come when it failed: decides the sentence that the reference would say [I51, I52]. */
-export type Stage = 'policy' | 'source' | 'image';
-
-const NO_ARTIFACTS = 'OCI artifacts are not supported';
+export type Stage = 'policy' | 'source' | 'image' | 'artifact';
 
 /**
  * The error of a failed pull as clients see it. Nothing but a cancellation has a kind of its own [I7]; what the
@@ -23,12 +21,13 @@ export function pullFailure(stage: Stage, source: string, error: unknown): Failu
   if (code === 'ECONNREFUSED') return finished(error, `RegistryUnavailable: unable to pull image: ${told}`);
   if (isAborted(error) || isNetworkError(error)) return finished(error, `unable to pull image: ${told}`);
   const artifact =
-    code === 'ARTIFACT'
-      ? NO_ARTIFACTS
+    stage === 'artifact'
+      ? told
       : stage === 'source'
         ? `image reference: get manifest from ref: create image source: ${textOf(error)}`
         : 'image reference: reference is a container image, not an OCI artifact';
-  return finished(error, `unable to pull image or OCI artifact: pull image err: ${told}; artifact err: ${artifact}`);
+  const image = stage === 'artifact' ? 'it is no container image' : told;
+  return finished(error, `unable to pull image or OCI artifact: pull image err: ${image}; artifact err: ${artifact}`);
 }
 
 /** Label of the failure metric [I36, C32]. */

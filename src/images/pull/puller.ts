@@ -1,17 +1,29 @@
-import { codeOf } from '../../errors/index.ts';
+import { codeOf, textOf } from '../../errors/index.ts';
 import { type Digest, type HexId, hexOf, sha256 } from '../../ids/index.ts';
 import type { Logger } from '../../log/index.ts';
 import type { BigDataItem, NewImage } from '../../storage/index.ts';
 import type { PullProgress } from '../image.ts';
-import { type ImageManifest, UNKNOWN_SIZE } from '../manifest.ts';
+import { type Artifact, type ImageManifest, UNKNOWN_SIZE } from '../manifest.ts';
 import { type ImageReference, formatReference } from '../reference.ts';
 import type { Schema1Manifest } from '../schema1.ts';
 import type { ImageStore } from '../store.ts';
 import { type Policy, type Signature, encodeSignature, enforcePolicy, refuseRejected, wantsSignatures } from '../trust/index.ts';
+import { type ArtifactOrder, storeArtifact } from './artifact.ts';
 import { type ChainLayer, LAYER_GONE, type LayerFetcher, type LayerListener, orLayerGone } from './layers.ts';
 import { type Stage, pullFailure } from './outcome.ts';
 import { blobsOf, fillSchema1 } from './schema1.ts';
-import { type ResolvedImage, type SourceContext, instanceOf, openSource, resolveImage, signaturesOf, sourceName } from './source.ts';
+import {
+  type Instance,
+  type OpenedSource,
+  type ResolvedImage,
+  type SourceContext,
+  instanceOf,
+  notAnImage,
+  openSource,
+  resolveImage,
+  signaturesOf,
+  sourceName,
+} from './source.ts';
 import { PullStory } from './story.ts';
 
 export interface PullOrder {
@@ -44,6 +56,10 @@ export async function pullImage(order: PullOrder, store: ImageStore, layers: Lay
     const signatures = await signaturesOf(opened, instance, source, wantsSignatures(order.policy, reference), signal);
     stage = 'policy';
     await enforcePolicy(order.policy, { reference, digest, signatures }, signal);
+    if (instance.manifest.kind === 'artifact') {
+      stage = 'artifact';
+      return await pullArtifact(order, opened, instance, instance.manifest, store, signal);
+    }
     stage = 'image';
     const image = await resolveImage(opened, instance, source, signal);
     tell(order, image, 'resolved');
@@ -56,6 +72,23 @@ export async function pullImage(order: PullOrder, store: ImageStore, layers: Lay
   } finally {
     story.end();
   }
+}
+
+/** What is no container image goes into the artifact store [I51]. */
+async function pullArtifact(
+  order: PullOrder,
+  opened: OpenedSource,
+  instance: Instance,
+  artifact: Artifact,
+  store: ImageStore,
+  signal: AbortSignal,
+): Promise<HexId> {
+  const name = formatReference(order.reference);
+  const why = textOf(notAnImage(artifact));
+  order.source.log.info(`Falling back to pull ${name} as an OCI artifact: ${why}`);
+  const onStep: ArtifactOrder['onStep'] = ({ digest, mediaType, size }, step, offset) =>
+    order.onProgress({ digest, mediaType, step, offset, size, reference: name });
+  return await storeArtifact(artifact, { client: opened.client, instance, name, onStep }, store.artifacts, store.graphRoot, signal);
 }
 
 interface Running {

@@ -205,7 +205,8 @@ function checkManifest(bytes: Uint8Array, digest: Digest): void {
   checkDigest(bytes, digest, `Manifest to be saved does not match expected digest ${algorithmOf(digest)}:${hexOf(digest)}`);
 }
 
-function notAnImage(manifest: Manifest): Failure {
+/** Why this cannot be pulled as a container image. */
+export function notAnImage(manifest: Manifest): Failure {
   if (manifest.kind === 'artifact')
     return new Failure(
       'Unimplemented',

@@ -6,9 +6,9 @@ import type { Handler } from '../rpc.ts';
 export function listImages(images: ImageService): Handler<ListImagesRequest, ListImagesResponse> {
   return async ({ filter }) => {
     const name = filter?.image?.image ?? '';
-    if (name === '') return { images: (await images.list()).map((image) => wireImage(image, image.listRepoDigests)) };
-    const found = await images.find(name);
-    return { images: found === undefined ? [] : [wireImage(found, found.listRepoDigests)] };
+    if (name === '') return { images: (await images.listAll()).map((image) => wireImage(image, image.listRepoDigests)) };
+    const found = await images.findAny(name);
+    return { images: found === undefined ? [] : [wireImage(found.image, found.image.listRepoDigests)] };
   };
 }
 

@@ -8,7 +8,7 @@ import type { Handler } from '../rpc.ts';
 export function removeImage(images: ImageService, containers: ContainerRegistry): Handler<RemoveImageRequest, RemoveImageResponse> {
   return async ({ image }) => {
     if (image === undefined || image.image === '') throw new Failure('InvalidArgument', 'no image specified');
-    const found = await images.find(image.image);
+    const found = (await images.findAny(image.image))?.image;
     const user = containers
       .list()
       .find(({ facts }) => facts.mounts.some((mount) => found !== undefined && mount.image?.image === found.id));

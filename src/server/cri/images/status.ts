@@ -8,10 +8,11 @@ import { wireImage } from './list.ts';
 export function imageStatus(images: ImageService): Handler<ImageStatusRequest, ImageStatusResponse> {
   return async ({ image, verbose }) => {
     if (image === undefined || image.image === '') throw new Failure('InvalidArgument', 'no image specified');
-    const found = await images.find(image.image);
-    if (found === undefined) return {};
+    const any = await images.findAny(image.image);
+    if (any === undefined) return {};
+    const { image: found, isArtifact } = any;
     const told = { ...wireImage(found, found.repoDigests), spec: { annotations: found.annotations } };
-    return { image: told, info: verbose ? new Map([['info', verboseInfo(found)]]) : new Map() };
+    return { image: told, info: verbose && !isArtifact ? new Map([['info', verboseInfo(found)]]) : new Map() };
   };
 }
 
