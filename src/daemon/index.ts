@@ -1,1 +1,2 @@
 export { runDaemon } from './daemon.ts';
+export { StateFiles } from './version-file.ts';

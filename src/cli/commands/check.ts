@@ -1,9 +1,8 @@
-import { loadConfig, validateConfig } from '../../config/index.ts';
 import { Failure, textOf } from '../../errors/index.ts';
-import { createLogger } from '../../log/index.ts';
-import { type Finding, Store, countOf, describe, parseStorageOptions, removeStorage } from '../../storage/index.ts';
+import { type Finding, type Store, countOf, describe, removeStorage } from '../../storage/index.ts';
 import { defineCommand, usage } from '../arguments.ts';
-import { type Context, EXIT } from '../command.ts';
+import { EXIT } from '../command.ts';
+import { storeOf } from '../store.ts';
 
 export const check = defineCommand({
   words: '',
@@ -28,7 +27,8 @@ layers, images and containers. Ends with 1 if something is damaged, and names it
   async run({ values }, context) {
     const say = (level: string, text: string) => context.terminal.err.line(`level=${level} msg=${JSON.stringify(text)}`);
     const maxOrphanAgeS = ageOf(values.age ?? '24h');
-    const { store, root } = await openStore(context);
+    const { root, open } = storeOf(context);
+    const store = await open();
     try {
       say('info', `Checking storage directory ${root} for errors`);
       const findings = await store.health.check({ digests: true, contents: !values.quick, maxOrphanAgeS }).catch((error: unknown) => {
@@ -77,24 +77,6 @@ async function repair(
       advice: 'crio check --repair --force removes damaged containers, too.',
     });
   return EXIT.ok;
-}
-
-/** The store of the configuration, without the part of it that belongs to the daemon alone. */
-export async function openStore({ env, globalFlags, terminal }: Pick<Context, 'env' | 'globalFlags' | 'terminal'>) {
-  const loaded = loadConfig({ args: globalFlags, env });
-  const { config } = validateConfig(loaded.config);
-  const { root, runroot, storageOption } = config.crio;
-  const log = createLogger({ level: 'warning', filter: undefined, write: (line) => terminal.err.write(line) });
-  try {
-    const store = await Store.open({ graphRoot: root, runRoot: runroot, ...parseStorageOptions(storageOption), isDaemon: false, log });
-    return { store, root, config };
-  } catch (error) {
-    throw new Failure('Unknown', `unable to open storage: ${textOf(error)}`, { cause: error, ...adviceOf(error) });
-  }
-}
-
-function adviceOf(error: unknown): { readonly advice?: string } {
-  return error instanceof Failure && error.advice !== undefined ? { advice: error.advice } : {};
 }
 
 /** The read-only ones are those of additional image stores. */

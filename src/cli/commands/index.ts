@@ -71,6 +71,12 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     ...program,
+    name: 'wipe',
+    summary: 'Remove what CRI-O made before a reboot or an upgrade',
+    load: async () => (await import('./wipe.ts')).wipe,
+  },
+  {
+    ...program,
     name: 'version',
     summary: 'Print the version and how it was built',
     load: async () => (await import('./version.ts')).version,
