@@ -3,6 +3,7 @@ export { LayerUnpacker, type ArchiveCode, type IdMap, type UnpackLimits, type Un
 export { type ArtifactStore, type StoredArtifact } from './artifacts/artifact-store.ts';
 export { type CheckOptions, type Finding, countOf, describe } from './check/findings.ts';
 export { removeStorage } from './check/remove-storage.ts';
+export { type DiskUse, type ImageUse, diskUse } from './disk-use.ts';
 export { type DriverSettings, parseStorageOptions } from './options.ts';
 export { Store, type StoreOptions } from './store.ts';
 export type {

@@ -277,6 +277,10 @@ export class Store {
     return await this.#ledger.read('layers', ({ layers }) => layers.get(id));
   }
 
+  async layers(): Promise<readonly LayerRecord[]> {
+    return await this.#ledger.read('layers', ({ layers }) => [...layers.values()]);
+  }
+
   /** The id of the layer that `diffId` makes on top of `parent` (docs/reference/cri-o-ondisk.md §1.7). */
   layerId(parent: HexId | undefined, diffId: Digest): HexId {
     return layerId(parent, diffId);

@@ -208,7 +208,7 @@ describe('a check of the store', () => {
     assert.ok(!existsSync(join(fixture.dir, 'graph/overlay-containers', container.id)));
   });
 
-  it('[J55, p23] takes layers that nobody uses for debris when they are old enough', async () => {
+  it('[J55] takes layers that nobody uses for debris when they are old enough', async () => {
     const { imageId } = await fixture.images.pull(name('one'));
     const images = join(fixture.dir, 'graph/overlay-images');
     const [top] = (await chainOf('one')).slice(-1);

@@ -1,5 +1,5 @@
 import { Image, services, toJson } from '../../wire/index.ts';
-import { defineCommand } from '../arguments.ts';
+import { defineCommand, usage } from '../arguments.ts';
 import { openConnection, socketOption } from '../client/index.ts';
 import { EXIT } from '../command.ts';
 import { formatOf, formatSize, outputOption, shortId, writeData, writeTable } from '../render/index.ts';
@@ -11,15 +11,26 @@ export const images = defineCommand({
   options: {
     ...listOptions,
     digests: { type: 'boolean', help: 'Show the digests, too.' },
+    filter: {
+      type: 'string',
+      short: 'f',
+      multiple: true,
+      value: 'KEY=VALUE',
+      help: 'dangling=true|false, pinned=true|false or reference=PATTERN; all must hold.',
+    },
     ...outputOption,
     ...socketOption,
   },
-  details: 'With NAME only the image that NAME stands for is listed.',
+  details: `With NAME only the image that NAME stands for is listed. A PATTERN is a whole name, in which * stands for anything.
+
+  crio images --filter dangling=true -q | xargs crio rmi`,
   async run({ values, words }, { terminal, env }) {
     const format = formatOf(values.output);
     using cri = openConnection(values.socket, env);
     const [name] = words;
-    const found = await cri.call(services.ImageService.ListImages, name === undefined ? {} : { filter: { image: { image: name } } });
+    const fits = filterOf(values.filter);
+    const listed = await cri.call(services.ImageService.ListImages, name === undefined ? {} : { filter: { image: { image: name } } });
+    const found = { images: listed.images.filter(fits) };
     if (values.quiet) for (const image of found.images) terminal.out.line(image.id);
     else if (format !== 'table') writeData(terminal.out, format, { images: found.images.map((image) => toJson(Image, image)) });
     else {
@@ -30,6 +41,23 @@ export const images = defineCommand({
     return EXIT.ok;
   },
 });
+
+/** Whether an image fulfils all of these; usage Failure for one that is none. */
+function filterOf(filters: readonly string[]): (image: Image) => boolean {
+  const tests = filters.map((filter): ((image: Image) => boolean) => {
+    const equals = filter.indexOf('=');
+    const [key, value] = [filter.slice(0, Math.max(equals, 0)), filter.slice(equals + 1)];
+    if (key === 'reference') {
+      const pattern = new RegExp(`^${value.split('*').map(RegExp.escape).join('.*')}$`, 's');
+      return (image) => [...image.repoTags, ...image.repoDigests].some((name) => pattern.test(name));
+    }
+    if ((key !== 'dangling' && key !== 'pinned') || (value !== 'true' && value !== 'false'))
+      throw usage(`--filter takes dangling=true, pinned=true (or false) or reference=PATTERN, not "${filter}"`);
+    const wanted = value === 'true';
+    return key === 'pinned' ? (image) => image.pinned === wanted : (image) => (image.repoTags.length === 0) === wanted;
+  });
+  return (image) => tests.every((test) => test(image));
+}
 
 /** One row a name: an image has as many as it has tags. */
 function rowsOf(image: Image, full: boolean, digests: boolean): string[][] {

@@ -41,6 +41,13 @@ export const COMMANDS: readonly CommandEntry[] = [
   { ...pods, name: 'rm', summary: 'Remove pods or containers', load: async () => (await import('./rm.ts')).rm },
   { ...images, name: 'pull', summary: 'Pull images', load: async () => (await import('./pull.ts')).pull },
   { ...images, name: 'images', summary: 'List images', load: async () => (await import('./images.ts')).images },
+  {
+    ...images,
+    name: 'history',
+    summary: 'Show how an image was built',
+    load: async () => (await import('./history.ts')).history,
+  },
+  { ...images, name: 'df', summary: 'Show what takes up space in the storage directory', load: async () => (await import('./df.ts')).df },
   { ...images, name: 'rmi', summary: 'Remove images', load: async () => (await import('./rmi.ts')).rmi },
   {
     ...program,
