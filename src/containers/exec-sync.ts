@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream';
 import { Failure, textOf } from '../errors/index.ts';
+import { killTree } from '../linux/index.ts';
 import type { Child } from '../process/index.ts';
 import type { Container } from './container.ts';
-import { commandGroup, killCommandGroup, pidOf, refuseExec, signalCommand, userOutside, withExecFiles } from './exec-process.ts';
+import { commandGroup, pidOf, refuseExec, signalCommand, userOutside, withExecFiles } from './exec-process.ts';
 
 /** Bytes of both streams together that are kept [E13]. */
 const OUTPUT_LIMIT = 16 * 1024 * 1024;
@@ -65,18 +66,16 @@ async function collect(child: Child, pidFile: string, timeoutSeconds: number, me
 }
 
 /**
- * The runtime waits for the command: with the command's group dead it ends by itself. Without a PID yet it is killed, and so is the
- * command that it may have started by then; and where a frozen container keeps the command from dying.
+ * The runtime waits for the command: with the command's group dead it ends by itself; and where a frozen container keeps the command
+ * from dying, it is killed. Without a PID yet nobody knows how far it has come: what it has started goes with it, or would run on.
  */
 async function killCommand(child: Child, pidFile: string): Promise<void> {
   const known = await pidOf(pidFile);
-  if (known === undefined) child.kill('SIGKILL');
+  if (known === undefined) killTree(child.pid);
   else signalCommand(commandGroup(known), 'SIGKILL');
   const timer = setTimeout(() => child.kill('SIGKILL'), FROZEN_AFTER_MS);
   await child.exited;
   clearTimeout(timer);
-  const late = known === undefined ? await pidOf(pidFile) : undefined;
-  if (late !== undefined) killCommandGroup(commandGroup(late));
 }
 
 /**

@@ -74,6 +74,7 @@ export { streamOf } from './stream.ts';
 export { connectSeqpacket } from './seqpacket.ts';
 export { bytesWaiting } from './fifo.ts';
 export { type FoundProcess, findProcesses } from './find-processes.ts';
+export { killTree } from './kill-tree.ts';
 export { Readiness } from './readiness.ts';
 export { ProcessWatcher, type WaitStatus, type WatchedProcess } from './process-watcher.ts';
 export { DirectoryWatch } from './directory-watch.ts';
