@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Nanoseconds } from '../clock/index.ts';
+import { Failure } from '../errors/index.ts';
 import { writeFileAtomic } from '../files/index.ts';
 import type { ContainerId, HexId } from '../ids/index.ts';
 import type { WatchedProcess } from '../linux/index.ts';
@@ -74,6 +75,8 @@ export class Container {
   readonly exitReported = Promise.withResolvers<void>();
   /** What must end with the container, and might not by itself: commands in a PID namespace that is not the container's own [E54]. */
   readonly dependents = new Set<() => void>();
+  /** The client of its start left before it was answered: its retry is not told that there is nothing to start. */
+  startUnanswered = false;
   #state: ContainerState;
   #init: ProcessIdentity | undefined;
   #monitor: ProcessIdentity | undefined;
@@ -126,6 +129,9 @@ export class Container {
   /** The next state, in memory and on disk. */
   async become(state: ContainerState, processes?: { readonly init: ProcessIdentity; readonly monitor: ProcessIdentity }): Promise<void> {
     if (processes !== undefined) {
+      if (this.#init !== undefined) {
+        throw new Failure('Internal', `pid and start time already initialized: ${this.#init.pid} ${this.#init.startTime}`); // [D175]
+      }
       this.#init = processes.init;
       this.#monitor = processes.monitor;
     }

@@ -39,6 +39,14 @@ test('[D22] a client that leaves is told the stage', async () => {
   });
 });
 
+test('[D26] of work that has not come to a first stage the stage is unknown', async () => {
+  const creations = new Creations<string>();
+  const client = new AbortController();
+  const join = creations.join('pod', async () => await Promise.withResolvers<string>().promise, client.signal);
+  client.abort(new Failure('Canceled', 'context canceled'));
+  await assert.rejects(join, /Currently at stage unknown: context canceled$/);
+});
+
 test('[D7] the name of a creation that failed is free at once', async () => {
   const creations = new Creations<string>();
   await assert.rejects(creations.join('pod', () => Promise.reject(new Failure('Unknown', 'no')), undefined));

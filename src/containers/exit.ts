@@ -141,8 +141,8 @@ function monitorIsGone({ init, monitor }: Container): boolean {
 
 async function cleanUpAfterExit(ctx: ContainerContext, container: Container): Promise<void> {
   const { id, runtime } = container.facts;
-  if (sharesHostPids(container) && (await knownToRuntime(container))) {
-    // Its children did not die with it, as they do with the init of a PID namespace [D171].
+  if (!ownsItsPids(container) && (await knownToRuntime(container))) {
+    // Its children and what was executed in it did not die with it, as they do with the init of a PID namespace [D145, D171].
     await runtime
       .kill(id, '9', { all: true })
       .catch((error) => ctx.log.debug(`Killing what container ${id} left behind: ${textOf(error)}`));
@@ -160,6 +160,7 @@ async function knownToRuntime({ id, facts }: Container): Promise<boolean> {
   return !facts.runtime.signalsDirectly || (await facts.runtime.view(id)) !== undefined;
 }
 
-function sharesHostPids(container: Container): boolean {
-  return !container.facts.spec.linux.namespaces.some((namespace) => namespace.type === 'pid');
+/** Whether its PID namespace was made for it: not the host's, nor one that it joined. */
+function ownsItsPids(container: Container): boolean {
+  return container.facts.spec.linux.namespaces.some(({ type, path }) => type === 'pid' && path === undefined);
 }

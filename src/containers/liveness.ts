@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAlive } from '../linux/index.ts';
+import { isAlive, processStat } from '../linux/index.ts';
+import type { ProcessIdentity } from '../oci/monitor/index.ts';
 import type { Container } from './container.ts';
 
 /**
@@ -15,6 +16,12 @@ export function initIsAlive(container: Container): boolean {
 
 /** Why it is not, in CRI-O's words. */
 export function describeDeadInit(container: Container): string {
-  const why = container.init === undefined ? 'container PID not initialized' : 'container process not found';
-  return `checking if PID of ${container.id} is running failed: ${why}`;
+  return `checking if PID of ${container.id} is running failed: ${whyDead(container.init)}`;
+}
+
+function whyDead(init: ProcessIdentity | undefined): string {
+  if (init === undefined) return 'container PID not initialized';
+  const now = processStat(init.pid)?.startTime;
+  if (now === undefined || now === init.startTime) return 'container process not found';
+  return `PID ${init.pid} is running but has start time of ${now}, whereas the saved start time is ${init.startTime}. PID wrap may have occurred`;
 }

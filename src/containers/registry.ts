@@ -6,8 +6,14 @@ import { IdIndex } from './index-by-id.ts';
 export class ContainerRegistry {
   readonly #byId = new IdIndex<Container>();
   readonly #byName = new Map<string, Container>();
+  readonly #isPod: (id: string) => boolean;
   /** Pause containers: their exits count, but no container RPC finds them [D12, D165]. */
   readonly #infra = new Map<string, Container>();
+
+  /** `isPod`: whether an id is a pod's, and so no container's. */
+  constructor(isPod: (id: string) => boolean) {
+    this.#isPod = isPod;
+  }
 
   add(container: Container): void {
     this.#byId.add(container);
@@ -44,13 +50,16 @@ export class ContainerRegistry {
     return this.#byId.list();
   }
 
-  /** The container whose id starts so; NotFound with the texts of [D9, D10]. */
+  /** The container whose id starts so; NotFound with the texts of [D9, D10], for a pod's id that of [D12]. */
   find(prefix: string): Container {
     if (prefix === '') throw new Failure('NotFound', 'container ID should not be empty', { code: 'EMPTY_ID' });
     const found = this.#byId.find(prefix);
     if ('item' in found) return found.item;
-    if (found.matches === 0 && this.#infra.has(prefix)) {
-      throw new Failure('NotFound', `specified container not found: ${prefix}`, { code: 'NO_SUCH_ID' });
+    if (found.matches === 0 && this.#isPod(prefix)) {
+      throw new Failure('NotFound', `specified container not found: ${prefix}`, {
+        code: 'POD_ID',
+        advice: 'This is the id of a pod: use the calls for pods.',
+      });
     }
     const why = found.matches === 0 ? 'ID does not exist' : `Multiple IDs found with provided prefix: ${found.first.id}`;
     throw new Failure('NotFound', `container with ID starting with ${prefix} not found: ${why}`, {
@@ -58,7 +67,7 @@ export class ContainerRegistry {
     });
   }
 
-  /** As `find`, undefined where nothing matches; ambiguous and empty still fail [D136, D151]. */
+  /** As `find`, undefined where nothing matches; an ambiguous or empty id, or a pod's, still fails [D136, D151]. */
   findIfAny(prefix: string): Container | undefined {
     try {
       return this.find(prefix);

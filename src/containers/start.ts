@@ -7,7 +7,7 @@ import { removeContainer } from './remove.ts';
 
 /**
  * StartContainer [D131–D134]. A failed start removes the container completely. One that runs already is success: the
- * reply of the start that did it was lost (p04).
+ * reply of the start that did it was lost (p04); so is one that has run and ended where that is known of its start.
  */
 export async function startContainer(ctx: ContainerContext, container: Container): Promise<void> {
   await ctx.tracer.operation('StartContainer', subjectOf(container), () => start(ctx, container));
@@ -19,6 +19,7 @@ async function start(ctx: ContainerContext, container: Container): Promise<void>
   try {
     using _ = await step(TURN, () => container.lock.acquire());
     if (container.state.status === 'running' && !container.removed) return;
+    if (container.startUnanswered && container.state.status === 'stopped' && container.state.startedAt !== undefined) return;
     if (container.state.status !== 'created' || container.removed) {
       throw new Failure('FailedPrecondition', `container ${id} is not in created state: ${container.state.status}`);
     }

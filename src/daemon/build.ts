@@ -55,7 +55,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
   const life = new LifeEvents(registry, log);
   const containers: ContainerContext = {
     store,
-    registry: new ContainerRegistry(),
+    registry: new ContainerRegistry((id) => registry.get(id) !== undefined),
     exitsDir: config.runtime.containerExitsDir,
     attachSocketDir: config.runtime.containerAttachSocketDir,
     journal,

@@ -28,7 +28,11 @@ async function remove(ctx: PodContext, sandbox: Sandbox, secondsLeft: number | u
     throw wrap('stop pod network', error);
   }
   await removePins(sandbox.facts.pins);
-  await releaseShm(sandbox);
+  try {
+    await releaseShm(sandbox);
+  } catch (error) {
+    throw wrap('unable to unmount SHM', error);
+  }
   await step('delete record', () => ctx.store.deleteContainer(sandbox.id));
   sandbox.removed = true;
   ctx.registry.delete(sandbox);

@@ -10,6 +10,9 @@ import type { SandboxPlan } from './plan.ts';
 import type { Connection } from './namespaces.ts';
 import type { SandboxStorage } from './storage.ts';
 
+/** What a request without a security context means [D32]. */
+const RUNTIME_DEFAULT = { profileType: 0, localhostRef: '' };
+
 /** The infra container's config.json: what CRI-O restores the pod from, process or not [D74–D78]. */
 export async function buildSpec(
   ctx: PodContext,
@@ -26,7 +29,12 @@ export async function buildSpec(
   const joined = (kind: NamespaceKind) => (mayNotJoin.includes(kind) ? undefined : plan.pins[kind]);
   const security = plan.config.linux?.securityContext;
   const seccomp = await resolveSeccomp(
-    { field: security?.seccomp, deprecated: security?.seccompProfilePath ?? '', privileged: plan.privileged, kind: 'sandbox' },
+    {
+      field: security === undefined ? RUNTIME_DEFAULT : security.seccomp,
+      deprecated: security?.seccompProfilePath ?? '',
+      privileged: plan.privileged,
+      kind: 'sandbox',
+    },
     ctx.seccomp(handler),
   );
   const { spec, warnings } = buildSandboxSpec({

@@ -1,6 +1,7 @@
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
 import { posix } from 'node:path';
-import { Failure, kindOf, textOf, wrap } from '../errors/index.ts';
+import { Failure, codeOf, kindOf, textOf, wrap } from '../errors/index.ts';
+import { exists } from '../files/index.ts';
 import type { Image } from '../images/index.ts';
 import { MS, type Owner, mount, unmountAll } from '../linux/index.ts';
 import { changeOwner, makeAccessible, writeContainerEnv, writeHostname, writeResolvConf } from '../oci/rootfs/index.ts';
@@ -59,7 +60,7 @@ export async function prepareStorage(
     step('shm', () => provideShm(plan, runDirectory, owner, undo)),
     writeHostname(runDirectory, plan.hostname, owner),
     writeContainerEnv(plan.dropInfra ? runDirectory : directory),
-    mkdir(plan.logDirectory, { recursive: true, mode: 0o700 }),
+    prepareLog(plan),
   ]);
   if (owner !== undefined) for (const path of [runDirectory, rootfs]) await makeAccessible(path, owner);
   return { image, idMappings, rootfs, directory, runDirectory, resolvPath, hostnamePath, shmPath };
@@ -95,6 +96,25 @@ async function createRecord(ctx: PodContext, plan: SandboxPlan, image: Image): P
     if (kindOf(error) === 'AlreadyExists')
       throw new Failure('AlreadyExists', `pod sandbox with name "${name}" already exists`, { cause: error });
     throw wrap(`creating pod sandbox with name "${name}"`, error);
+  }
+}
+
+/** The log of the pause process; a symlink to nowhere in its place is taken away, as conmon would follow it [D44, D45]. */
+async function prepareLog({ logDirectory, logPath }: SandboxPlan): Promise<void> {
+  await mkdir(logDirectory, { recursive: true, mode: 0o700 });
+  try {
+    if ((await isSymlink(logPath)) && !(await exists(logPath))) await rm(logPath);
+  } catch (error) {
+    throw wrap(`failed to remove bad log path ${logPath}`, error);
+  }
+}
+
+async function isSymlink(path: string): Promise<boolean> {
+  try {
+    return (await lstat(path)).isSymbolicLink();
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false;
+    throw error;
   }
 }
 

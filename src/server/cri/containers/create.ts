@@ -4,7 +4,9 @@ import type { CreateContainerRequest, CreateContainerResponse } from '../../../w
 import type { Handler } from '../rpc.ts';
 
 export function createContainerRpc(pods: PodContext): Handler<CreateContainerRequest, CreateContainerResponse> {
-  return async ({ podSandboxId, config, sandboxConfig }, rpc) => ({
-    containerId: await createContainer(pods, { podSandboxId, config, sandboxConfig }, rpc.signal),
-  });
+  return async ({ podSandboxId, config, sandboxConfig }, rpc) => {
+    const pod = sandboxConfig?.metadata;
+    rpc.log.info(`Creating container: ${pod?.namespace ?? ''}/${pod?.name ?? ''}/${config?.metadata?.name ?? ''}`);
+    return { containerId: await createContainer(pods, { podSandboxId, config, sandboxConfig }, rpc.signal) };
+  };
 }

@@ -2,12 +2,16 @@ import { type ContainerContext, removeContainer } from '../../../containers/inde
 import { orAborted } from '../../../sync/index.ts';
 import type { RemoveContainerRequest, RemoveContainerResponse } from '../../../wire/index.ts';
 import type { Handler } from '../rpc.ts';
+import { describeContainer } from './describe.ts';
 import { findContainerIfAny } from './lookup.ts';
 
 export function removeContainerRpc(containers: ContainerContext): Handler<RemoveContainerRequest, RemoveContainerResponse> {
   return async ({ containerId }, rpc) => {
     const container = findContainerIfAny(containers.registry, containerId);
-    if (container !== undefined) await orAborted(removeContainer(containers, container, graceWithin(rpc.secondsLeft())), rpc.signal);
+    if (container === undefined) return {};
+    rpc.log.info(`Removing container: ${container.id}`);
+    await orAborted(removeContainer(containers, container, graceWithin(rpc.secondsLeft())), rpc.signal);
+    rpc.log.info(`Removed container ${container.id}: ${describeContainer(container)}`);
     return {};
   };
 }

@@ -8,7 +8,10 @@ export function removePodSandbox(pods: PodContext): Handler<RemovePodSandboxRequ
   return async ({ podSandboxId }, rpc) => {
     const sandbox = pods.registry.findIfAny(podSandboxId);
     if (sandbox === undefined) rpc.log.warn(`Could not get sandbox ${podSandboxId}, it's probably been removed already`);
-    else await orAborted(removeSandbox(pods, sandbox, rpc.secondsLeft()), rpc.signal);
+    else {
+      rpc.log.info(`Removing pod sandbox: ${sandbox.id}`);
+      await orAborted(removeSandbox(pods, sandbox, rpc.secondsLeft()), rpc.signal);
+    }
     return {};
   };
 }

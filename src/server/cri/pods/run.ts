@@ -3,5 +3,8 @@ import type { RunPodSandboxRequest, RunPodSandboxResponse } from '../../../wire/
 import type { Handler } from '../rpc.ts';
 
 export function runPodSandbox(pods: PodContext): Handler<RunPodSandboxRequest, RunPodSandboxResponse> {
-  return async ({ config, runtimeHandler }, rpc) => ({ podSandboxId: await runSandbox(pods, { config, runtimeHandler }, rpc.signal) });
+  return async ({ config, runtimeHandler }, rpc) => {
+    rpc.log.info(`Running pod sandbox: ${config?.metadata?.namespace ?? ''}/${config?.metadata?.name ?? ''}/POD`);
+    return { podSandboxId: await runSandbox(pods, { config, runtimeHandler }, rpc.signal) };
+  };
 }

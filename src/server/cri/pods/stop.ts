@@ -8,7 +8,10 @@ export function stopPodSandbox(pods: PodContext): Handler<StopPodSandboxRequest,
   return async ({ podSandboxId }, rpc) => {
     const sandbox = pods.registry.findIfAny(podSandboxId);
     if (sandbox === undefined) rpc.log.warn(`Could not get sandbox ${podSandboxId}, it's probably been stopped already`);
-    else await orAborted(stopSandbox(pods, sandbox, rpc.secondsLeft()), rpc.signal);
+    else {
+      rpc.log.info(`Stopping pod sandbox: ${sandbox.id}`);
+      await orAborted(stopSandbox(pods, sandbox, rpc.secondsLeft()), rpc.signal);
+    }
     return {};
   };
 }
