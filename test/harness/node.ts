@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { type IncomingMessage, get } from 'node:http';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -27,6 +27,8 @@ export interface NodeOptions {
   readonly files?: Readonly<Record<string, string>>;
   /** More of the daemon's environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Programs to write before the daemon starts, by their path inside. */
+  readonly programs?: Readonly<Record<string, string>>;
   /** The node is the newer Debian (newer-debian.ts), beside podman and skopeo; `useNode` cannot look for leaks there. */
   readonly newerDebian?: boolean;
 }
@@ -54,6 +56,10 @@ export class TestNode {
     const configuration = { ...NODE_FILES, ...(this.#options.withoutNetwork === true ? {} : NETWORK_FILES) };
     if (this.#options.config !== undefined) configuration['/etc/crio/crio.conf.d/50-test.conf'] = this.#options.config;
     for (const [file, text] of Object.entries({ ...configuration, ...this.#options.files })) this.write(file, text);
+    for (const [file, text] of Object.entries(this.#options.programs ?? {})) {
+      this.write(file, text);
+      chmodSync(this.path(file), 0o755);
+    }
   }
 
   /** Starts the daemon and waits until it answers on its socket. */

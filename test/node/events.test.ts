@@ -123,7 +123,7 @@ test('[D222] what happened while nobody listened is told to the next subscriber,
   assert.equal(second.events.length, 8);
 });
 
-test('[D172 D223 D111] a pod whose pause process dies is told as stopped, once', async () => {
+test('[D98 D172 D223 D111] a pod whose pause process dies is told as stopped, once, and may still be stopped', async () => {
   const subscriber = await subscribe(newClient());
   const config = podConfig(node.machine, 'paused');
   const namespaceOptions = { network: NamespaceMode.POD, ipc: NamespaceMode.POD, pid: NamespaceMode.POD };
