@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import { Failure, textOf } from '../errors/index.ts';
-import { type TerminalSize, membersOf } from '../linux/index.ts';
+import { type TerminalSize, killTree, membersOf } from '../linux/index.ts';
 import type { ExecFiles } from '../oci/runtime/index.ts';
 import type { Child, TerminalChild } from '../process/index.ts';
 import type { Container } from './container.ts';
@@ -63,7 +63,7 @@ export async function exec(container: Container, command: readonly string[], tty
 }
 
 interface RunningCommand {
-  readonly child: Pick<Child, 'exited' | 'kill'>;
+  readonly child: Pick<Child, 'pid' | 'exited' | 'kill'>;
   /** Takes the terminal away from the command. */
   readonly hangUp: () => void;
   /** Settles when what the ended command wrote has been passed on. */
@@ -170,13 +170,10 @@ class CommandEnd {
     if (graceMs > 0) await this.#wait(graceMs);
     const command = before ?? (await this.#group());
     if (command !== undefined) this.#killAll(command);
-    else child.kill('SIGKILL');
+    else killTree(child.pid); // Nobody knows how far it has come: what it has started goes with it.
     const timer = setTimeout(() => child.kill('SIGKILL'), FROZEN_AFTER_MS);
     await child.exited;
     clearTimeout(timer);
-    // A runtime that was killed while it started the command may just have done so.
-    const late = command === undefined ? await this.#group() : undefined;
-    if (late !== undefined) this.#killAll(late);
   }
 
   async #group(): Promise<CommandGroup | undefined> {
