@@ -124,6 +124,32 @@ test('[D30 D134] a start that fails has taken the whole container away when it a
   await node.client.RemovePodSandbox({ podSandboxId });
 });
 
+test('[p04] a start whose client gave up, and whose container has ended by the retry, is success once', async () => {
+  const { podSandboxId, sandboxConfig } = await pod('brief');
+  const { containerId } = await node.client.CreateContainer({
+    podSandboxId,
+    config: containerConfig('c', BUSYBOX, ['true']),
+    sandboxConfig,
+  });
+  await hold('start');
+  const gone = new AbortController();
+  const start = node.client.StartContainer({ containerId }, { signal: gone.signal });
+  start.catch(() => {});
+  await held('start');
+  gone.abort();
+  await refused(start, 'CANCELLED', /.*/);
+  await node.client.Version(); // By its answer the daemon knows that the client of the start has gone.
+  await go('start');
+  await settled(node.client, containerId);
+  await node.client.StartContainer({ containerId });
+  await refused(
+    node.client.StartContainer({ containerId }),
+    'FAILED_PRECONDITION',
+    `container ${containerId} is not in created state: stopped`,
+  );
+  await node.client.RemovePodSandbox({ podSandboxId });
+});
+
 test('[D30 D128] a create that fails has left nothing when it answers', async () => {
   const { podSandboxId, sandboxConfig } = await pod('no-create');
   const before = records();
