@@ -48,7 +48,13 @@ function filterOf(filters: readonly string[]): (image: Image) => boolean {
     const equals = filter.indexOf('=');
     const [key, value] = [filter.slice(0, Math.max(equals, 0)), filter.slice(equals + 1)];
     if (key === 'reference') {
-      const pattern = new RegExp(`^${value.split('*').map(RegExp.escape).join('.*')}$`, 's');
+      const pattern = new RegExp(
+        `^${value
+          .split('*')
+          .map((part) => RegExp.escape(part))
+          .join('.*')}$`,
+        's',
+      );
       return (image) => [...image.repoTags, ...image.repoDigests].some((name) => pattern.test(name));
     }
     if ((key !== 'dangling' && key !== 'pinned') || (value !== 'true' && value !== 'false'))
