@@ -1,7 +1,7 @@
+import { existsSync } from 'node:fs';
 import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { Failure, codeOf, kindOf, textOf, wrap } from '../errors/index.ts';
-import { exists } from '../files/index.ts';
 import type { Image } from '../images/index.ts';
 import { MS, type Owner, mount, unmountAll } from '../linux/index.ts';
 import { changeOwner, makeAccessible, writeContainerEnv, writeHostname, writeResolvConf } from '../oci/rootfs/index.ts';
@@ -103,7 +103,7 @@ async function createRecord(ctx: PodContext, plan: SandboxPlan, image: Image): P
 async function prepareLog({ logDirectory, logPath }: SandboxPlan): Promise<void> {
   await mkdir(logDirectory, { recursive: true, mode: 0o700 });
   try {
-    if ((await isSymlink(logPath)) && !(await exists(logPath))) await rm(logPath);
+    if ((await isSymlink(logPath)) && !existsSync(logPath)) await rm(logPath);
   } catch (error) {
     throw wrap(`failed to remove bad log path ${logPath}`, error);
   }
