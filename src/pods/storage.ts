@@ -1,5 +1,4 @@
-import { existsSync } from 'node:fs';
-import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, readlink, rm, stat } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { Failure, codeOf, kindOf, textOf, wrap } from '../errors/index.ts';
 import type { Image } from '../images/index.ts';
@@ -103,19 +102,20 @@ async function createRecord(ctx: PodContext, plan: SandboxPlan, image: Image): P
 async function prepareLog({ logDirectory, logPath }: SandboxPlan): Promise<void> {
   await mkdir(logDirectory, { recursive: true, mode: 0o700 });
   try {
-    if ((await isSymlink(logPath)) && !existsSync(logPath)) await rm(logPath);
+    if (await isDangling(logPath)) await rm(logPath);
   } catch (error) {
     throw wrap(`failed to remove bad log path ${logPath}`, error);
   }
 }
 
-async function isSymlink(path: string): Promise<boolean> {
-  try {
-    return (await lstat(path)).isSymbolicLink();
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return false;
-    throw error;
-  }
+/** Where something goes wrong in looking, nothing is known to be wrong with the path. */
+async function isDangling(path: string): Promise<boolean> {
+  const target = await readlink(path).catch(() => undefined);
+  if (target === undefined) return false;
+  return await stat(path).then(
+    () => false,
+    (error: unknown) => codeOf(error) === 'ENOENT',
+  );
 }
 
 async function mountRootfs(ctx: PodContext, plan: SandboxPlan, undo: UndoStack): Promise<string> {
