@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { CgroupDriver, NamespaceMode } from '../../src/wire/index.ts';
+import { removeCgroups } from '../harness/cgroups.ts';
 import { refused } from '../harness/expect.ts';
 import { BUSYBOX, TestNode, useNode } from '../harness/node.ts';
 import { OBEDIENT, containerConfig, podConfig, runPod, stateOf } from '../harness/pods.ts';
@@ -86,7 +87,7 @@ describe('systemd, as far as a stand-in for it on a real bus shows', () => {
     await node.registry();
     await node.start();
     await node.client.PullImage({ image: { image: BUSYBOX } });
-    const { podSandboxId } = await node.client.RunPodSandbox({ config: withParent(node, 'first', 'a.slice') });
+    const { podSandboxId } = await node.client.RunPodSandbox({ config: withParent(node, 'first', 'criotest.slice') });
     await node.client.RemovePodSandbox({ podSandboxId });
     await node.remember();
   });
@@ -94,11 +95,12 @@ describe('systemd, as far as a stand-in for it on a real bus shows', () => {
   after(async () => {
     await node.end();
     await standIn.stop();
+    await removeCgroups('/criotest.slice');
   });
 
   test('[p46] the kubelet is told the driver; a pod with a path for its parent is refused, with both settings named', async () => {
     assert.equal((await node.client.RuntimeConfig()).linux?.cgroupDriver, CgroupDriver.SYSTEMD);
-    const slice = withParent(node, 'slice', '/kubepods.slice/kubepods-pod1.slice');
+    const slice = withParent(node, 'slice', '/criotest.slice/criotest-pod1.slice');
     const { podSandboxId } = await node.client.RunPodSandbox({ config: slice });
     await node.client.RemovePodSandbox({ podSandboxId });
     await refused(
@@ -110,21 +112,21 @@ describe('systemd, as far as a stand-in for it on a real bus shows', () => {
 
   test("[K33 K44 L19] a container's monitor is in a scope of its pod's slice before it begins", async () => {
     const before = standIn.units.length;
-    const config = withParent(node, 'scope', '/kubepods.slice/kubepods-pod1.slice');
+    const config = withParent(node, 'scope', '/criotest.slice/criotest-pod1.slice');
     // With no more than two CPU shares at the root of the hierarchy it would starve on a busy machine.
     const linux = { resources: {}, securityContext: { namespaceOptions: { pid: NamespaceMode.CONTAINER } } };
     const { podSandboxId, containerId } = await runPod(node.client, config, containerConfig('c', BUSYBOX, OBEDIENT, { linux }));
     const [unit, ...more] = standIn.units.slice(before);
     assert.equal(more.length, 0);
     assert.equal(unit?.name, `crio-conmon-${containerId}.scope`);
-    assert.equal(unit?.properties.get('Slice')?.value, 'kubepods-pod1.slice');
+    assert.equal(unit?.properties.get('Slice')?.value, 'criotest-pod1.slice');
     await node.client.StopContainer({ containerId, timeout: 20n });
     assert.equal((await stateOf(node.client, containerId)).exitCode, 0);
     await node.client.RemovePodSandbox({ podSandboxId });
   });
 
   test('[K37 K45 L21] a monitor that cannot be placed is killed before it begins, and the container is not created', async () => {
-    const config = withParent(node, 'refused', 'a.slice');
+    const config = withParent(node, 'refused', 'criotest.slice');
     const { podSandboxId } = await node.client.RunPodSandbox({ config });
     standIn.behaviour = () => ({ error: 'Access denied' });
     await assert.rejects(
