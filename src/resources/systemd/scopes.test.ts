@@ -45,7 +45,7 @@ test('values are written and read with the alignment of the specification', () =
   assert.throws(() => new Reader(bytes.subarray(0, 20)).read(type), RangeError);
 });
 
-test('[K44 K47] a scope is asked for with its process, its slice and what keeps it from being stopped', async () => {
+test('[K44] a scope is asked for with its process, its slice and what keeps it from being stopped', async () => {
   await scopes.start({ ...request(1), cpus: [0, 9] });
   const [unit] = standIn.units;
   assert.deepEqual([unit?.name, unit?.mode], ['crio-conmon-1.scope', 'replace']);
