@@ -18,6 +18,10 @@ import { buildRuntimes } from './handlers.ts';
 import { buildMonitors } from './monitors.ts';
 import { PULL_LANES, cgroupManagerOf, creationSettings, imageSettings, networkSettings, podSettings, specSettings } from './settings.ts';
 
+/** [I87] */
+const INSECURE_REGISTRIES =
+  'Insecure registries option is deprecated and no longer effective. Please use `insecure` in `registries.conf` instead.';
+
 /** Everything that the daemon consists of, built once, in the order of dependency. */
 export interface Node {
   readonly pods: PodContext;
@@ -41,6 +45,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     openStore(config, log),
     buildRuntimes(config.runtime.runtimes, config.runtime.defaultRuntime, manager === 'systemd', log),
   ]);
+  if (config.image.insecureRegistries.length > 0) log.warn(INSECURE_REGISTRIES);
   const unpacker = new LayerUnpacker({ log, maxWorkers: PULL_LANES });
   const images = new ImageService({ store, unpacker, settings: imageSettings(config, env), log });
   await images.reload();

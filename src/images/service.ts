@@ -153,6 +153,12 @@ export class ImageService {
     return (await this.find(nameOrId).catch(() => undefined)) === undefined;
   }
 
+  /** What a list's filter means: the image that `find` finds, and the artifact of that name; never more [I65]. */
+  async listNamed(name: string): Promise<readonly Image[]> {
+    const both = [await this.find(name), await this.#artifacts.find(name, this.#isPinned)];
+    return both.filter((image) => image !== undefined);
+  }
+
   /** The files of an artifact that a container mounts, below a path of it; undefined where it is none [I59–I61]. */
   async artifactFiles(name: string, subPath: string): Promise<{ readonly id: HexId; readonly files: readonly ArtifactFile[] } | undefined> {
     return this.#settings.artifactMounts ? await this.#artifacts.files(name, subPath) : undefined;

@@ -7,8 +7,7 @@ export function listImages(images: ImageService): Handler<ListImagesRequest, Lis
   return async ({ filter }) => {
     const name = filter?.image?.image ?? '';
     if (name === '') return { images: (await images.listAll()).map((image) => wireImage(image, image.listRepoDigests)) };
-    const found = await images.findAny(name);
-    return { images: found === undefined ? [] : [wireImage(found.image, found.image.listRepoDigests)] };
+    return { images: (await images.listNamed(name)).map((image) => wireImage(image, image.listRepoDigests)) };
   };
 }
 

@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BUSYBOX, imageReference, useNode } from '../harness/node.ts';
+import { containerConfig, podConfig, runPod, OBEDIENT } from '../harness/pods.ts';
+
+const WEB = imageReference('web');
+const PAUSE = imageReference('pause');
+const node = useNode({
+  images: ['busybox', 'web'],
+  config: `[crio.image]\ninsecure_registries = ["x.io"]\npinned_images = ["*/web*"]\n`,
+  files: {
+    '/etc/containers/registries.conf.d/10-mode.conf':
+      'short-name-mode = "permissive"\nunqualified-search-registries = ["one.invalid", "two.invalid"]\n',
+  },
+});
+const list = async (image: string) => (await node.client.ListImages({ filter: { image: { image } } })).images;
+const failure = async (work: Promise<unknown>) =>
+  await work.then(
+    () => assert.fail('it did not fail'),
+    (error: unknown) => String(error),
+  );
+
+test('[I65] a filter of ListImages means one image, by name or id, and no part of a name', async () => {
+  const [only, ...more] = await list(BUSYBOX);
+  assert.deepEqual([only?.repoTags, more], [[BUSYBOX], []]);
+  assert.deepEqual(
+    (await list(only?.id.slice(0, 12) ?? '?')).map(({ id }) => id),
+    [only?.id],
+  );
+  assert.deepEqual(await list(BUSYBOX.replace('busybox', 'busy')), []);
+  assert.deepEqual(await list('127.0.0.1:5000/busybox:other'), []);
+});
+
+test('[I73] a verbose ImageStatus tells the config as the image brought it', async () => {
+  const { info } = await node.client.ImageStatus({ image: { image: WEB }, verbose: true });
+  assert.deepEqual([...info.keys()], ['info']);
+  const { imageSpec, ...rest } = JSON.parse(info.get('info') ?? '') as {
+    imageSpec: { config: { Cmd: string[] }; rootfs: { diff_ids: string[] } };
+  };
+  assert.deepEqual(rest, {}, 'labels are left out where there are none');
+  assert.deepEqual(imageSpec.config.Cmd.slice(0, 2), ['httpd', '-f']);
+  assert.equal(imageSpec.rootfs.diff_ids.length, 2);
+  assert.equal((await node.client.ImageStatus({ image: { image: WEB } })).info.size, 0);
+});
+
+test('[I78] a pinned image and the pause image can be removed: the pin is a word to the kubelet', async () => {
+  for (const image of [WEB, PAUSE]) {
+    await node.client.PullImage({ image: { image } });
+    assert.equal((await list(image))[0]?.pinned, true);
+    await node.client.RemoveImage({ image: { image } });
+    assert.deepEqual(await list(image), []);
+    await node.client.PullImage({ image: { image } });
+  }
+});
+
+test('[I12] the mode of registries.conf does not count: an ambiguous name is refused', async () => {
+  assert.match(
+    await failure(node.client.PullImage({ image: { image: 'ambiguous' } })),
+    /short name mode is enforcing, but image name ambiguous returns ambiguous list/,
+  );
+});
+
+test('[I87] insecure_registries changes nothing, and says so', () => {
+  assert.match(
+    node.log(),
+    /Insecure registries option is deprecated and no longer effective\. Please use `insecure` in `registries\.conf` instead\./,
+  );
+});
+
+test('[I82] a pause image that is no reference stops the start', async () => {
+  const { code, stderr } = await node.crio(['--pause-image', 'Not/A:Reference:', 'config'], { mayFail: true });
+  assert.notEqual(code, 0);
+  assert.match(stderr, /invalid pause image \\"Not\/A:Reference:\\": invalid reference format/);
+});
+
+test('[I86] a container of an image that is not there is refused in the words of the store', async () => {
+  const config = podConfig(node.machine, 'unknown');
+  const { podSandboxId } = await node.client.RunPodSandbox({ config });
+  const create = (image: string) =>
+    node.client.CreateContainer({ podSandboxId, config: containerConfig('c', image, ['true']), sandboxConfig: config });
+  assert.match(
+    await failure(create('x.io/nowhere:1')),
+    /reference "\[overlay@\/var\/lib\/containers\/storage\+\/run\/containers\/storage[^\]]*\]x\.io\/nowhere:1" does not resolve to an image ID/,
+  );
+  await node.client.RemovePodSandbox({ podSandboxId });
+});
+
+test('[I62, I63, J15] image volumes of many containers share one mount; a path in one never leads out of it; records say whose they are', async () => {
+  const config = podConfig(node.machine, 'volumes');
+  const { podSandboxId, containerId } = await runPod(node.client, config, containerConfig('main', BUSYBOX, OBEDIENT));
+  const mounts = [
+    { containerPath: '/whole', image: { image: WEB } },
+    { containerPath: '/part', image: { image: WEB }, imageSubPath: 'www' },
+  ];
+  const create = (name: string, more: typeof mounts) =>
+    node.client.CreateContainer({
+      podSandboxId,
+      config: containerConfig(name, BUSYBOX, ['true'], { mounts: more }),
+      sandboxConfig: config,
+    });
+  await Promise.all(['a', 'b', 'c'].map((name) => create(name, mounts)));
+  const counts = JSON.parse(node.read('/run/containers/storage/overlay-layers/mountpoints.json')) as { path: string; count: number }[];
+  assert.equal(counts.filter(({ count }) => count === 6).length, 1, JSON.stringify(counts));
+  assert.match(
+    await failure(create('bad', [{ containerPath: '/bad', image: { image: WEB }, imageSubPath: 'nowhere' }])),
+    /sub path "nowhere" does not exist in image volume/,
+  );
+  // What climbs ends at the image's own root.
+  const climbing = [
+    { containerPath: '/etc-of-image', image: { image: WEB }, imageSubPath: '../../../../etc' },
+    { containerPath: '/proc-of-image', image: { image: WEB }, imageSubPath: '/etc/../../../../proc' },
+  ];
+  const { containerId: climber } = await node.client.CreateContainer({
+    podSandboxId,
+    config: containerConfig('climber', BUSYBOX, OBEDIENT, { mounts: climbing }),
+    sandboxConfig: config,
+  });
+  await node.client.StartContainer({ containerId: climber });
+  const { stdout } = await node.client.ExecSync({
+    containerId: climber,
+    cmd: ['sh', '-c', 'wc -l < /etc-of-image/passwd; ls /proc-of-image | wc -l'],
+    timeout: 10n,
+  });
+  assert.equal(Buffer.from(stdout).toString('utf8'), '3\n0\n');
+  const records = JSON.parse(node.read('/var/lib/containers/storage/overlay-containers/volatile-containers.json')) as {
+    id: string;
+    metadata: string;
+  }[];
+  const metadata = (id: string) => JSON.parse(records.find((record) => record.id === id)?.metadata ?? '{}') as Record<string, unknown>;
+  const { 'created-at': created, 'image-id': imageId, ...rest } = metadata(containerId);
+  assert.ok(Number.isSafeInteger(created) && /^[0-9a-f]{64}$/.test(String(imageId)));
+  assert.deepEqual(rest, {
+    'pod-name': metadata(podSandboxId)['pod-name'],
+    'pod-id': podSandboxId,
+    'image-name': BUSYBOX,
+    name: `k8s_main_volumes_${config.metadata?.namespace}_${config.metadata?.uid}_0`,
+    'metadata-name': 'main',
+  });
+  assert.equal(metadata(podSandboxId)['pod'], true);
+  assert.equal(metadata(podSandboxId)['image-name'], PAUSE);
+  await node.client.RemovePodSandbox({ podSandboxId });
+});
