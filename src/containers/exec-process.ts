@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { watch } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Failure, codeOf } from '../errors/index.ts';
 import { stringifyExactJson } from '../files/index.ts';
 import type { Container } from './container.ts';
@@ -43,6 +44,35 @@ export async function pidOf(pidFile: string): Promise<number | undefined> {
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
+  }
+}
+
+/**
+ * As `pidOf`, of a command that is just being started: waits until it has, for so many milliseconds at most, or until `over` settles.
+ * A command may say its first word before its runtime has written the file.
+ */
+export async function pidWhenStarted(pidFile: string, ms: number, over: Promise<unknown>): Promise<number | undefined> {
+  let changed = Promise.withResolvers<void>();
+  let waiting = true;
+  const stop = () => {
+    waiting = false;
+    changed.resolve();
+  };
+  const watcher = watch(dirname(pidFile), { persistent: false }, () => changed.resolve());
+  watcher.on('error', stop);
+  const timer = setTimeout(stop, ms);
+  void over.then(stop, stop);
+  try {
+    for (;;) {
+      const last = !waiting;
+      const pid = await pidOf(pidFile);
+      if (pid !== undefined || last) return pid;
+      await changed.promise;
+      changed = Promise.withResolvers<void>();
+    }
+  } finally {
+    clearTimeout(timer);
+    watcher.close();
   }
 }
 

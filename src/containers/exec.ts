@@ -10,6 +10,7 @@ import {
   commandGroup,
   killCommandGroup,
   pidOf,
+  pidWhenStarted,
   refuseExec,
   signalCommand,
   signalEach,
@@ -164,7 +165,7 @@ class CommandEnd {
 
   async #end(graceMs: number): Promise<void> {
     const { child } = this.#command;
-    const before = await this.#group();
+    const before = graceMs > 0 ? await this.#whenStarted() : await this.#group();
     if (before !== undefined && graceMs > 0) signalCommand(before, 'SIGHUP');
     this.#command.hangUp();
     if (graceMs > 0) await this.#wait(graceMs);
@@ -174,6 +175,11 @@ class CommandEnd {
     const timer = setTimeout(() => child.kill('SIGKILL'), FROZEN_AFTER_MS);
     await child.exited;
     clearTimeout(timer);
+  }
+
+  async #whenStarted(): Promise<CommandGroup | undefined> {
+    const pid = await pidWhenStarted(this.#files.pid, FROZEN_AFTER_MS, this.#command.child.exited);
+    return pid === undefined ? undefined : commandGroup(pid);
   }
 
   async #group(): Promise<CommandGroup | undefined> {
