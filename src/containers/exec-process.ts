@@ -86,6 +86,11 @@ export function commandGroup(pid: number): CommandGroup {
   return { pid, group: processStat(pid)?.group ?? pid };
 }
 
+export function isRunning({ pid }: CommandGroup): boolean {
+  const state = processStat(pid)?.state;
+  return state !== undefined && state !== 'Z' && state !== 'X';
+}
+
 /** Signals a command and what is in its group, but not the runtime that waits for it. */
 export function signalCommand({ pid, group }: CommandGroup, signal: NodeJS.Signals): void {
   if (group === pid) return signalEach([-pid, pid], signal);

@@ -8,6 +8,7 @@ import { Copy } from '../streams/index.ts';
 import {
   type CommandGroup,
   commandGroup,
+  isRunning,
   killCommandGroup,
   pidOf,
   pidWhenStarted,
@@ -168,7 +169,7 @@ class CommandEnd {
     const before = graceMs > 0 ? await this.#whenStarted() : await this.#group();
     if (before !== undefined && graceMs > 0) signalCommand(before, 'SIGHUP');
     this.#command.hangUp();
-    if (graceMs > 0) await this.#wait(graceMs);
+    if (graceMs > 0) await this.#wait(graceMs, before);
     const command = before ?? (await this.#group());
     if (command !== undefined) this.#killAll(command);
     else killTree(child.pid); // Nobody knows how far it has come: what it has started goes with it.
@@ -187,11 +188,15 @@ class CommandEnd {
     return pid === undefined ? undefined : commandGroup(pid);
   }
 
-  async #wait(ms: number): Promise<void> {
+  /** So long, or until the command has ended. A runtime may end before it: crun does when it loses its terminal. */
+  async #wait(ms: number, command: CommandGroup | undefined): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#skipWait = resolve;
     this.#timer = setTimeout(resolve, ms);
-    await Promise.race([promise, this.#command.child.exited]);
+    void this.#command.child.exited.then(() => {
+      if (command === undefined || !isRunning(command)) resolve();
+    });
+    await promise;
     clearTimeout(this.#timer);
   }
 
