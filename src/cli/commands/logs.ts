@@ -51,12 +51,12 @@ A pod stands for all its containers; of several, each line begins with the conta
       if (values.follow) {
         await Promise.all(
           sources.map(async ({ path, options }, index) => {
-            for await (const entry of readLog(path, options)) printers[index]?.print(entry);
+            for await (const entry of readLog(path, options)) await printers[index]?.print(entry);
           }),
         );
       } else {
         const all = mergeLogs(sources.map(({ path, options }) => readLog(path, options)));
-        for await (const { log, entry } of all) printers[log]?.print(entry);
+        for await (const { log, entry } of all) await printers[log]?.print(entry);
       }
     } finally {
       stopWaiting.abort();

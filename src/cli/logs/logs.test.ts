@@ -116,7 +116,7 @@ describe('reading a log', () => {
   });
 });
 
-it('printing puts lines together, keeps streams apart, and makes them harmless for a terminal', () => {
+it('printing puts lines together, keeps streams apart, and makes them harmless for a terminal', async () => {
   const record = (isTTY: boolean) => ({
     isTTY,
     text: '',
@@ -132,7 +132,7 @@ it('printing puts lines together, keeps streams apart, and makes them harmless f
     ['\u001b[2J', true, 'stderr'],
     ['b', true, 'stdout'],
   ] as const) {
-    printer.print({ time: 'T', stream, full, text: Buffer.from(text) });
+    await printer.print({ time: 'T', stream, full, text: Buffer.from(text) });
   }
   assert.equal(out.text, 'web | T ab\n');
   assert.equal(err.text, 'web | T \\x1b[2J\n');

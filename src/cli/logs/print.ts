@@ -27,27 +27,32 @@ export class LogPrinter {
     this.#options = options;
   }
 
-  print(entry: LogEntry): void {
+  /** Waits where whoever reads has no room: a log may be longer than our memory. */
+  async print(entry: LogEntry): Promise<void> {
     const out = entry.stream === 'stderr' ? this.#terminal.err : this.#terminal.out;
+    if (!this.#write(out, entry)) await out.written('');
+  }
+
+  #write(out: Output, entry: LogEntry): boolean {
     if (this.#options.prefix !== undefined) return this.#printWhole(out, entry);
     const goesOn = this.#open.has(entry.stream);
     const head = goesOn ? '' : this.#time(entry);
-    out.write(Buffer.concat([Buffer.from(head), this.#safe(out, entry.text), ...(entry.full ? [NEWLINE] : [])]));
     if (entry.full) this.#open.delete(entry.stream);
     else this.#open.add(entry.stream);
+    return out.write(Buffer.concat([Buffer.from(head), this.#safe(out, entry.text), ...(entry.full ? [NEWLINE] : [])]));
   }
 
   /** Of several logs, lines are printed when they are whole: their parts would be mixed. */
-  #printWhole(out: Output, entry: LogEntry): void {
+  #printWhole(out: Output, entry: LogEntry): boolean {
     const parts = this.#parts.get(entry.stream) ?? [];
     parts.push(entry);
     this.#parts.set(entry.stream, parts);
-    if (!entry.full && parts.length < MOST_PARTS) return;
+    if (!entry.full && parts.length < MOST_PARTS) return true;
     this.#parts.delete(entry.stream);
     const [first = entry] = parts;
     const { prefix = '', paint } = this.#options;
     const head = `${paint === undefined ? prefix : out.paint(paint, prefix)}${this.#time(first)}`;
-    out.write(Buffer.concat([Buffer.from(head), ...parts.map(({ text }) => this.#safe(out, text)), NEWLINE]));
+    return out.write(Buffer.concat([Buffer.from(head), ...parts.map(({ text }) => this.#safe(out, text)), NEWLINE]));
   }
 
   #time({ time }: LogEntry): string {

@@ -26,5 +26,5 @@ export async function printLog(
 ): Promise<void> {
   if (container.logPath === '') return;
   const printer = new LogPrinter(terminal, { prefix: options.prefix });
-  for await (const entry of readLog(container.logPath, options)) printer.print(entry);
+  for await (const entry of readLog(container.logPath, options)) await printer.print(entry);
 }

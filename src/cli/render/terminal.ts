@@ -43,8 +43,9 @@ export class Output {
     return this.#stream.rows ?? 24;
   }
 
-  write(text: string | Uint8Array): void {
-    this.#stream.write(text);
+  /** False: the reader has no room for more; `written` waits for it. */
+  write(text: string | Uint8Array): boolean {
+    return this.#stream.write(text);
   }
 
   /** As `write`; settles when the reader has room for more. */
