@@ -46,9 +46,6 @@ test('[E86 E88 p40] a million numbered lines over fifty rotations: none is lost,
     }
   }
   assert.equal(expected - 1, LINES);
-  const { stdout } = await node.crio(['logs', '--tail', '500000', 'rotation']);
-  const lines = stdout.toString('utf8').trimEnd().split('\n');
-  assert.deepEqual([lines.length, lines[0], lines.at(-1)], [500_000, '500001', '1000000']);
   await node.client.RemovePodSandbox({ podSandboxId });
 });
 let part = '';
