@@ -126,12 +126,15 @@ async function passInput(container: Container, stdin: Readable, monitor: Socket)
 /** Chunk by chunk as they came, one at a time, until the end or until `use` has had enough. */
 async function eachChunk(stream: Readable, use: (chunk: Buffer) => Promise<boolean>): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let using = Promise.resolve();
   stream.on('data', (chunk: Buffer) => {
     stream.pause();
-    void use(chunk).then((more) => (more ? stream.resume() : resolve()), reject);
+    using = use(chunk).then((more) => void (more ? stream.resume() : resolve()), reject);
   });
-  stream.once('end', resolve);
-  stream.once('close', resolve);
+  // The end comes with the last chunk, not when that has been used.
+  const ended = () => void using.then(resolve);
+  stream.once('end', ended);
+  stream.once('close', ended);
   await promise;
 }
 
