@@ -137,6 +137,20 @@ export class TestNode {
     return await ending;
   }
 
+  /** The result of `work`, which fails at once when the daemon ends before it does: a call would wait for the next daemon. */
+  async whileAlive<T>(work: Promise<T>): Promise<T> {
+    const daemon = this.#daemon;
+    assert.ok(daemon, 'the daemon is not running');
+    work.catch(() => {}); // Of no interest when the daemon was quicker.
+    const over = new AbortController();
+    const gone = daemon.exitCode !== null || daemon.signalCode !== null ? undefined : once(daemon, 'exit', { signal: over.signal });
+    try {
+      return await Promise.race([work, Promise.resolve(gone).then(() => assert.fail('the daemon has ended'))]);
+    } finally {
+      over.abort();
+    }
+  }
+
   /** Waits for the daemon's end, which somebody or something else brings about; answers the exit code. */
   async ended(within: string): Promise<number | null> {
     const daemon = this.#daemon;

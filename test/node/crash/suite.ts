@@ -145,7 +145,7 @@ class Crash {
     const monitor = action === 'kill-monitor' ? this.#killMonitor(life) : undefined;
     for (let failures = 0, restarted = false; life.next !== undefined;) {
       try {
-        await life.step();
+        await this.#node.whileAlive(life.step());
       } catch (error) {
         if (!this.#faults.hit || ++failures > 1) throw error;
       }
