@@ -7,4 +7,4 @@ const pod = (base: PodInput) => withUserNamespace({ ...base, linux: { ...base.li
 
 const concerned = /namespaces|record|mount|shm|cgroup|root file system|RunPodSandbox\/config\.json/;
 
-crashSuite('crun', [['a pod with a user namespace', { runtimeHandler: 'crun', pod }]], concerned);
+crashSuite('crun', [{ name: 'a pod with a user namespace', options: { runtimeHandler: 'crun', pod }, concerned }]);
