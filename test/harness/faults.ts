@@ -48,7 +48,7 @@ export class Faults {
   }
 
   resume(): void {
-    process.kill(this.#node.daemonPid, 'SIGCONT');
+    this.#node.resume();
   }
 
   #path(name: string): string {

@@ -126,6 +126,12 @@ export class TestNode {
     return await this.#end('SIGTERM');
   }
 
+  /** After a SIGSTOP: nsenter, which waits for the daemon outside, has stopped with it. */
+  resume(): void {
+    process.kill(this.daemonPid, 'SIGCONT');
+    if (this.#daemon?.pid !== undefined) process.kill(this.#daemon.pid, 'SIGCONT');
+  }
+
   /** What no daemon can prepare for. */
   async kill9(): Promise<void> {
     await this.#end('SIGKILL');
