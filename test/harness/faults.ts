@@ -2,6 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { processStat } from '../../src/linux/index.ts';
+import { TURN } from '../../src/steps/index.ts';
 import type { TestNode } from './node.ts';
 
 /** Where a daemon that was started with it looks for what is to happen at which point (src/steps/faults.ts). */
@@ -56,8 +57,12 @@ export class Faults {
   }
 }
 
-/** Where a step ends and its neighbour begins, or a step and its first or last inner step, there are two points and one moment. */
-function boundaries(points: readonly string[]): string[] {
+/**
+ * Where a step ends and its neighbour begins, or a step and its first or last inner step, there are two points and one moment; who waits for
+ * his turn has done nothing yet.
+ */
+function boundaries(all: readonly string[]): string[] {
+  const points = all.filter((point) => !point.endsWith(`/${TURN}`));
   return points.filter((point, at) => {
     const [kind, path] = split(point);
     const [kindBefore, pathBefore] = split(points[at - 1] ?? '');
