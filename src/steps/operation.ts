@@ -75,7 +75,7 @@ export class Operation {
     this.#witness?.('end', span.path);
   }
 
-  fail(span: Span, _error: unknown): void {
+  fail(span: Span): void {
     span.endMs ??= this.elapsedMs;
     span.failed = true;
   }

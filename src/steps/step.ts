@@ -18,7 +18,7 @@ export async function step<T>(name: string, work: () => T | Promise<T>): Promise
     operation.end(span);
     return result;
   } catch (error) {
-    operation.fail(span, error);
+    operation.fail(span);
     throw error;
   }
 }
