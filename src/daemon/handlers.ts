@@ -2,7 +2,7 @@ import { type RuntimeHandlerConfig, parseSize } from '../config/index.ts';
 import { Failure, textOf } from '../errors/index.ts';
 import { recursiveAttributesLack } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
-import { OciRuntime, type RuntimeFeatures, type RuntimeHandler, RuntimeTable, probeFeatures } from '../oci/runtime/index.ts';
+import { OciRuntime, type RuntimeFeatures, type RuntimeHandler, RuntimePrograms, RuntimeTable, probeFeatures } from '../oci/runtime/index.ts';
 
 /** The root of a handler that names none, whatever its binary is [K3]. */
 const DEFAULT_ROOT = '/run/crun';
@@ -14,17 +14,21 @@ export async function buildRuntimes(
   systemdCgroup: boolean,
   log: Logger,
 ): Promise<RuntimeTable> {
+  const programs = new RuntimePrograms();
   const runtimes = await Promise.all(
-    drivable(handlers, defaultName, log).map(async ([name, handler]) => new OciRuntime(await toHandler(name, handler, log), systemdCgroup)),
+    drivable(handlers, defaultName, log).map(
+      async ([name, handler]) => new OciRuntime(await toHandler(name, handler, programs, log), systemdCgroup),
+    ),
   );
   return new RuntimeTable(runtimes, defaultName);
 }
 
-async function toHandler(name: string, config: RuntimeHandlerConfig, log: Logger): Promise<RuntimeHandler> {
+async function toHandler(name: string, config: RuntimeHandlerConfig, programs: RuntimePrograms, log: Logger): Promise<RuntimeHandler> {
   const env = { PATH: process.env['PATH'] ?? '' };
   return {
     name,
     path: config.runtimePath,
+    programs,
     platformPaths: config.platformRuntimePaths,
     root: config.runtimeRoot === '' ? DEFAULT_ROOT : config.runtimeRoot,
     type: config.runtimeType === 'vm' || config.runtimeType === 'pod' ? config.runtimeType : 'oci',
@@ -38,7 +42,7 @@ async function toHandler(name: string, config: RuntimeHandlerConfig, log: Logger
     allowedAnnotations: config.allowedAnnotations,
     defaultAnnotations: config.defaultAnnotations,
     seccompProfile: config.seccompProfile,
-    features: withoutWhatTheKernelLacks(name, await probeFeatures(config.runtimePath, env, log), log),
+    features: withoutWhatTheKernelLacks(name, await probeFeatures(config.runtimePath, programs, env, log), log),
   };
 }
 

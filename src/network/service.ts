@@ -35,7 +35,7 @@ export interface AttachOptions {
   readonly signal?: AbortSignal;
   /** What is left of the request's deadline; added to the five minutes. */
   readonly remainingMs?: number;
-  /** Answer after ADD and host ports; CHECK goes on and `checked` tells. Default: `attach` waits for it. */
+  /** Answer after ADD and host ports; CHECK is left to the caller. Default: it is part of the answer. */
   readonly deferCheck?: boolean;
 }
 
@@ -43,8 +43,8 @@ export interface AttachedPod {
   /** In the form of CNI 1.1, members in CRI-O's order: `JSON.stringify` is the annotation's text [D70, H43]. */
   readonly result: CniResult;
   readonly ips: string[];
-  /** Settles when CHECK has ended. Who deferred it awaits it before the pod counts as ready, and detaches if it fails. */
-  readonly checked: Promise<void>;
+  /** CHECK, for who deferred it: fails when the network is not as ADD left it, or the pod was detached meanwhile. */
+  readonly check: () => Promise<void>;
 }
 
 /** The pods' network: CNI, host ports, readiness. Survives a restart by what is in the cache and the kernel. */
@@ -129,23 +129,19 @@ export class NetworkService {
     const capabilities = capabilityArgs(pod);
     if (pod.netnsPath === undefined) throw new Failure('Internal', `pod sandbox ${described(pod)} has no network namespace to attach`);
     const deadline = deadlineIn(ATTACH_MS + (options.remainingMs ?? 0), options.signal);
-    using locks = new DisposableStack();
-    locks.use(await this.#collecting.shared());
-    locks.use(await this.#pods.acquire(fullName(pod)));
+    using _collecting = await this.#collecting.shared();
+    using _pod = await this.#pods.acquire(fullName(pod));
     let checking: Promise<void> | undefined;
     try {
       void this.#hostPorts.prepare(ownerOf(pod));
       const attached = await this.#add(pod, pod.netnsPath, capabilities, deadline);
       const result = current(attached.result);
       const ips = addressesOf(result);
-      checking = this.#check(pod, attached, deadline);
-      const [opened, checked] = await Promise.allSettled([
-        this.#openHostPorts(pod, ips),
-        options.deferCheck === true ? undefined : checking,
-      ]);
+      checking = options.deferCheck === true ? undefined : this.#check(pod, attached, deadline);
+      const [opened, checked] = await Promise.allSettled([this.#openHostPorts(pod, ips), checking]);
       for (const outcome of [checked, opened]) if (outcome.status === 'rejected') throw outcome.reason;
       this.#observe('network_setup_overall', performance.now() - started);
-      return { result, ips, checked: afterwards(checking, locks.move()) };
+      return { result, ips, check: () => this.#checkLater(pod, attached) };
     } catch (error) {
       await checking?.catch(() => {}); // No plugin may still look at what is taken down now.
       this.#log.info(`NetworkStart: stopping network for sandbox ${pod.id}`);
@@ -247,6 +243,12 @@ export class NetworkService {
     }
   }
 
+  async #checkLater(pod: PodNetwork, attached: Attached): Promise<void> {
+    using _collecting = await this.#collecting.shared();
+    using _pod = await this.#pods.acquire(fullName(pod));
+    await this.#check(pod, attached, deadlineIn(ATTACH_MS));
+  }
+
   async #openHostPorts(pod: PodNetwork, ips: readonly string[]): Promise<void> {
     try {
       await this.#hostPorts.add(ownerOf(pod), ips);
@@ -306,13 +308,6 @@ export class NetworkService {
 
 function ownerOf({ id, sandboxName, portMappings }: PodNetwork): Parameters<HostPortManager['add']>[0] {
   return { id, sandboxName, portMappings };
-}
-
-/** The same promise, with locks released at its end; nobody has to listen to it. */
-function afterwards(promise: Promise<void>, locks: DisposableStack): Promise<void> {
-  const settled = promise.finally(() => locks.dispose());
-  settled.catch(() => {});
-  return settled;
 }
 
 /** CNI 1.1's form with the members in the order in which CRI-O writes them. */

@@ -1,3 +1,4 @@
+export { CHECK_NETWORK } from './check-network.ts';
 export type { PodContext, PodEvent, PodSettings } from './context.ts';
 export { dialPod } from './port-forward.ts';
 export { createContainer } from './create-container.ts';

@@ -92,20 +92,19 @@ async function attachNetwork(
   ctx: PodContext,
   plan: SandboxPlan,
   undo: UndoStack,
-): Promise<{ ips: readonly string[]; result: CniResult; checked: Promise<void> }> {
+): Promise<{ ips: readonly string[]; result: CniResult; check: () => Promise<void> }> {
   const pod = podNetwork(plan);
-  const { result, ips, checked } = await ctx.network.attach(pod, { deferCheck: true });
+  const { result, ips, check } = await ctx.network.attach(pod, { deferCheck: true });
   undo.push(`detach ${plan.id} from the network`, () => ctx.network.detach(pod));
-  checked.catch(() => {}); // Whoever waits for it gets the error.
-  return { ips, result, checked };
+  return { ips, result, check };
 }
 
 export interface Connection {
   readonly sysctls: ReadonlyMap<string, string>;
   readonly ips: readonly string[];
   readonly result: CniResult | undefined;
-  /** Settles when the plugins have confirmed what they made. */
-  readonly checked: Promise<void>;
+  /** Asks the plugins whether all is there; undefined where they made nothing. */
+  readonly check: (() => Promise<void>) | undefined;
 }
 
 /** The network in the namespaces, once they are there: the half of a pod that needs no storage. */
@@ -120,7 +119,7 @@ export async function connect(
   const sysctls = await namespaces;
   progress.enter('sandbox network creation');
   const attached = plan.hostNetwork
-    ? { ips: [], result: undefined, checked: Promise.resolve() }
+    ? { ips: [], result: undefined, check: undefined }
     : await step('network', () => attachNetwork(ctx, plan, undo));
   return { sysctls, ...attached };
 }

@@ -6,8 +6,9 @@ import { step } from '../steps/index.ts';
 import { UndoStack, allEnded } from '../sync/index.ts';
 import type { Intent, Progress } from '../containers/index.ts';
 import type { PodContext } from './context.ts';
+import { checkNetworkLater } from './check-network.ts';
 import { startInfra, writeSpoofedState } from './infra.ts';
-import { connect, newPins, pinNamespaces, podNetwork } from './namespaces.ts';
+import { type Connection, connect, newPins, pinNamespaces, podNetwork } from './namespaces.ts';
 import { linkLogs } from './link-logs.ts';
 import { type SandboxPlan, planSandbox, requestedMetadata } from './plan.ts';
 import type { SandboxIntent } from './recover.ts';
@@ -55,14 +56,14 @@ async function make(ctx: PodContext, plan: SandboxPlan, progress: Progress): Pro
   const undo = new UndoStack(ctx.log);
   const journal = await ctx.journal.begin(intentOf(ctx, plan));
   try {
-    const { sandbox, checked } = await build(ctx, plan, undo, progress);
+    const { sandbox, checkNetwork } = await build(ctx, plan, undo, progress);
     await journal.end(); // Before anybody can find it: what a retry was told of must not be undone.
     undo.release();
     ctx.registry.add(sandbox);
     await linkLogs(ctx, sandbox);
     if (sandbox.infra?.state.status === 'stopped') await sandbox.markStopped(); // It ended before the pod could be told.
     ctx.onEvent('started', sandbox);
-    checked.catch((error: unknown) => void networkIsBroken(ctx, sandbox, error));
+    if (checkNetwork !== undefined) void checkNetworkLater(ctx, sandbox, checkNetwork);
     ctx.log.info(`Ran pod sandbox ${plan.id} with infra container: ${plan.metadata.namespace}/${plan.metadata.name}/POD`);
     return plan.id;
   } catch (error) {
@@ -70,17 +71,6 @@ async function make(ctx: PodContext, plan: SandboxPlan, progress: Progress): Pro
     await journal.end(await undo.run());
     throw error;
   }
-}
-
-/**
- * ADD said that the network is there; CHECK, which asks the same plugins again and takes as long as a container's creation, runs
- * beside that. A pod that fails it is not ready any more, and a kubelet makes another (docs/parity.md, H38).
- */
-async function networkIsBroken(ctx: PodContext, sandbox: Sandbox, error: unknown): Promise<void> {
-  if (sandbox.stopped) return;
-  ctx.log.error(`Pod ${sandbox.name} is not ready any more: ${textOf(error)}`);
-  await sandbox.markStopped();
-  ctx.onEvent('stopped', sandbox);
 }
 
 /** What a start after a crash must know to take away whatever there is of this pod by then. */
@@ -107,7 +97,7 @@ async function build(
   plan: SandboxPlan,
   undo: UndoStack,
   progress: Progress,
-): Promise<{ readonly sandbox: Sandbox; readonly checked: Promise<void> }> {
+): Promise<{ readonly sandbox: Sandbox; readonly checkNetwork: Connection['check'] }> {
   progress.enter('sandbox storage creation');
   const record = prepareRecord(ctx, plan, undo);
   const ids = plan.userns === undefined ? Promise.resolve(undefined) : record.then(({ idMappings }) => idMappings);
@@ -128,7 +118,7 @@ async function build(
   } else {
     sandbox.infra = await step('infra container', () => startInfra(ctx, plan, storage, spec, sandbox, undo));
   }
-  return { sandbox, checked: network.checked };
+  return { sandbox, checkNetwork: network.check };
 }
 
 function factsOf(plan: SandboxPlan, storage: SandboxStorage, spec: SandboxFacts['spec'], cgroupsPath: string): SandboxFacts {

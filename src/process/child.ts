@@ -13,20 +13,29 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
+/** The file to execute, where it is not what `argv[0]` names; errors speak of `argv[0]`. */
+interface Executed {
+  readonly program?: string | undefined;
+}
+
 /** Starts a program with exactly that environment; fails with FailedPrecondition when it cannot be started. */
 export function startChild(
   argv: readonly [string, ...string[]],
   env: Readonly<Record<string, string>>,
-  options: SpawnOptions,
+  options: SpawnOptions & Executed,
 ): SpawnedChild {
-  const child = starting(argv, env, options.cwd ?? '', (path, variables) => spawnChild(path, argv, variables, options));
+  const child = starting(argv, env, options, (path, variables) => spawnChild(path, argv, variables, options));
   helperStarted(child.pid);
   return child;
 }
 
 /** As `startChild`, with that terminal as the child's streams and its session's own; answers the PID. */
-export function startOnTerminal(argv: readonly [string, ...string[]], env: Readonly<Record<string, string>>, terminal: string): number {
-  const pid = starting(argv, env, '', (path, variables) => spawnOnTerminal(path, argv, variables, terminal));
+export function startOnTerminal(
+  argv: readonly [string, ...string[]],
+  options: Executed & { readonly env: Readonly<Record<string, string>> },
+  terminal: string,
+): number {
+  const pid = starting(argv, options.env, options, (path, variables) => spawnOnTerminal(path, argv, variables, terminal));
   helperStarted(pid);
   return pid;
 }
@@ -34,14 +43,14 @@ export function startOnTerminal(argv: readonly [string, ...string[]], env: Reado
 function starting<T>(
   argv: readonly [string, ...string[]],
   env: Readonly<Record<string, string>>,
-  cwd: string,
+  { program, cwd = '' }: Executed & Pick<SpawnOptions, 'cwd'>,
   spawn: (path: string, variables: readonly string[]) => T,
 ): T {
   const variables = Object.entries(env).map(([key, value]) => `${key}=${value}`);
   if ([...argv, ...variables, cwd].some((text) => text.includes('\0')))
     throw new Failure('InvalidArgument', `cannot run ${JSON.stringify(argv[0])}: an argument contains a NUL byte`);
   try {
-    return spawn(programPath(argv[0], env['PATH'] ?? ''), variables);
+    return spawn(program ?? programPath(argv[0], env['PATH'] ?? ''), variables);
   } catch (error) {
     const code = codeOf(error);
     throw new Failure('FailedPrecondition', `cannot run ${argv[0]}: ${code ?? textOf(error)}`, {

@@ -4,6 +4,8 @@ import { type TerminalSize, openPty, setTerminalSize, streamOf } from '../linux/
 import { type Exit, exitOf, reader, signalGroup, startChild, startOnTerminal, writer } from './child.ts';
 
 export interface LaunchOptions {
+  /** The file to execute, where it is not what `argv[0]` names. */
+  readonly program?: string;
   readonly cwd?: string;
   readonly env: Readonly<Record<string, string>>;
   /** How many stream socket pairs the child gets as fds 3, 4, …; ours are in `pipes`. */
@@ -29,6 +31,7 @@ export interface Child {
 /** Starts a child; fails with FailedPrecondition when the program cannot be started. */
 export function launch(argv: readonly [string, ...string[]], options: LaunchOptions): Child {
   const child = startChild(argv, options.env, {
+    program: options.program,
     cwd: options.cwd,
     stdin: options.stdin === 'pipe',
     sockets: options.pipes ?? 0,
@@ -55,10 +58,13 @@ export interface TerminalChild extends Pick<Child, 'pid' | 'exited' | 'kill'> {
 }
 
 /** Starts a child on a new terminal; fails as `launch` does. */
-export function launchOnTerminal(argv: readonly [string, ...string[]], env: Readonly<Record<string, string>>): TerminalChild {
+export function launchOnTerminal(
+  argv: readonly [string, ...string[]],
+  options: Pick<LaunchOptions, 'program' | 'env'>,
+): TerminalChild {
   const { master, path } = openPty();
   using _ = master;
-  const pid = startOnTerminal(argv, env, path);
+  const pid = startOnTerminal(argv, options, path);
   const fd = master.take();
   const terminal = streamOf(fd);
   terminal.on('error', () => terminal.destroy()); // EIO: the other side has gone.

@@ -4,6 +4,8 @@ import type { SpawnedChild } from '../linux/index.ts';
 import { exitOf, reader, signalGroup, startChild, writer } from './child.ts';
 
 export interface RunOptions {
+  /** The file to execute, where it is not what `argv[0]` names. */
+  readonly program?: string;
   readonly cwd?: string;
   /** The child's whole environment; default: nothing but PATH. */
   readonly env?: Readonly<Record<string, string>>;
@@ -35,7 +37,12 @@ const STDERR_KEPT = 64 * 1024;
  */
 export async function run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult> {
   options.signal?.throwIfAborted();
-  const child = startChild(argv, options.env ?? { PATH: process.env['PATH'] ?? '' }, { cwd: options.cwd, stdin: true, sockets: 0 });
+  const child = startChild(argv, options.env ?? { PATH: process.env['PATH'] ?? '' }, {
+    program: options.program,
+    cwd: options.cwd,
+    stdin: true,
+    sockets: 0,
+  });
   return await finish(child, argv, options);
 }
 

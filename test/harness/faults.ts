@@ -2,6 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { processStat } from '../../src/linux/index.ts';
+import { CHECK_NETWORK } from '../../src/pods/index.ts';
 import { TURN } from '../../src/steps/index.ts';
 import type { TestNode } from './node.ts';
 
@@ -59,10 +60,10 @@ export class Faults {
 
 /**
  * Where a step ends and its neighbour begins, or a step and its first or last inner step, there are two points and one moment; who waits for
- * his turn has done nothing yet.
+ * his turn has done nothing yet; and what comes by the clock belongs to no life.
  */
 function boundaries(all: readonly string[]): string[] {
-  const points = all.filter((point) => !point.endsWith(`/${TURN}`));
+  const points = all.filter((point) => !point.endsWith(`/${TURN}`) && !split(point)[1].startsWith(`${CHECK_NETWORK}/`));
   return points.filter((point, at) => {
     const [kind, path] = split(point);
     const [kindBefore, pathBefore] = split(points[at - 1] ?? '');

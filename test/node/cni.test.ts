@@ -139,7 +139,7 @@ test('[H38] CHECK follows ADD; its failure fails the pod; a list may do without'
     ['ADD', 'CHECK', 'DEL'],
   );
   const deferred = await network.attach(mine, { deferCheck: true });
-  await assert.rejects(deferred.checked, /gone$/);
+  await assert.rejects(deferred.check(), /gone$/);
   await network.detach(mine);
   const without = lab.fakeNode({ disableCheck: true });
   const silent = standIn(without);

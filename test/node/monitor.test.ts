@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { findProcesses, processStat } from '../../src/linux/index.ts';
 import { createUnderMonitor } from '../../src/oci/monitor/index.ts';
 import { NO_FEATURES, type RuntimeHandler } from '../../src/oci/runtime/handler.ts';
+import { RuntimePrograms } from '../../src/oci/runtime/programs.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'crio-monitor-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
@@ -22,6 +23,7 @@ function handler(runtime: string, monitor: string): RuntimeHandler {
   return {
     name: 'test',
     path: runtime,
+    programs: new RuntimePrograms(),
     platformPaths: new Map(),
     root: join(directory, 'root'),
     type: 'oci',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { PodSandboxState } from '../../src/wire/index.ts';
+import { FAULTY, Faults } from '../harness/faults.ts';
 import { BUSYBOX, NETWORK_FILES, useNode } from '../harness/node.ts';
 import { OBEDIENT, containerConfig, podConfig, runPod } from '../harness/pods.ts';
 
@@ -16,8 +17,10 @@ const conflist = JSON.parse(NETWORK_FILES['/etc/cni/net.d/10-bridge.conflist'] ?
 
 const node = useNode({
   images: ['busybox'],
+  env: FAULTY.env,
   config: '[crio.network]\nplugin_dirs = ["/usr/lib/cni", "/etc/cni/bin"]\n',
   files: {
+    ...FAULTY.files,
     '/etc/cni/net.d/10-bridge.conflist': JSON.stringify({ ...conflist, plugins: [...conflist.plugins, { type: 'checker' }] }),
     '/etc/cni/bin/checker': CHECKER,
   },
@@ -39,4 +42,18 @@ test('[H38] a pod that fails CHECK is not ready any more, and its containers can
   await node.client.StopPodSandbox({ podSandboxId });
   await node.client.RemovePodSandbox({ podSandboxId });
   await node.machine.exec(['rm', '/etc/cni/broken']);
+});
+
+test('[H38] a daemon that is killed while CHECK looks leaves the pod as it is', async () => {
+  const faults = new Faults(node);
+  faults.arm('kill', 'helper CheckNetwork/checker CHECK');
+  const { podSandboxId } = await runPod(node.client, podConfig(node.machine, 'cut'), containerConfig('c', BUSYBOX, OBEDIENT));
+  await node.ended('CHECK');
+  await node.start();
+  const { status } = await node.client.PodSandboxStatus({ podSandboxId });
+  assert.equal(status?.state, PodSandboxState.SANDBOX_READY);
+  assert.equal(status.network?.ip.startsWith('10.'), true);
+  await node.client.StopPodSandbox({ podSandboxId });
+  await node.client.RemovePodSandbox({ podSandboxId });
+  assert.deepEqual(await node.leaks(), []);
 });

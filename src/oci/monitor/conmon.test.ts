@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NO_FEATURES, type RuntimeHandler } from '../runtime/handler.ts';
+import { RuntimePrograms } from '../runtime/programs.ts';
 import { type MonitorSettings, type MonitoredCreate, monitorArguments } from './conmon.ts';
 
 const handler: RuntimeHandler = {
   name: 'h',
-  path: '/bin/runc',
+  path: '/no-such-dir/runc',
+  programs: new RuntimePrograms(),
   platformPaths: new Map(),
   root: '/run/runc',
   type: 'oci',
@@ -44,7 +46,7 @@ const settings: MonitorSettings = {
 };
 const always =
   '-b /b -c ID --exit-dir /exits -l /l/c.log --log-level info -n k8s_c -P /b/conmon-pidfile -p /b/pidfile --persist-dir /p ' +
-  '-r /bin/runc --runtime-arg --root=/run/runc --socket-dir-path /attach --syslog -u ID';
+  '-r /no-such-dir/runc --runtime-arg --root=/run/runc --socket-dir-path /attach --syslog -u ID';
 
 function more(changes: {
   handler?: Partial<RuntimeHandler>;

@@ -126,7 +126,8 @@ async function endMonitor(bundle: string): Promise<void> {
 export function monitorArguments(handler: RuntimeHandler, request: MonitoredCreate, settings: MonitorSettings): string[] {
   const args = ['-b', request.bundle, '-c', request.id, '--exit-dir', settings.exitsDir, '-l', request.logPath];
   args.push('--log-level', settings.logLevel, '-n', request.name, '-P', join(request.bundle, 'conmon-pidfile'));
-  args.push('-p', join(request.bundle, 'pidfile'), '--persist-dir', request.persistDir, '-r', request.runtimePath ?? handler.path);
+  args.push('-p', join(request.bundle, 'pidfile'), '--persist-dir', request.persistDir, '-r');
+  args.push(handler.programs.programFor(request.runtimePath ?? handler.path));
   args.push('--runtime-arg', `--root=${handler.root}`, '--socket-dir-path', settings.attachSocketDir, '--syslog', '-u', request.id);
   if (settings.systemdCgroup) args.push('-s');
   if (settings.logSizeMax >= 0) args.push('--log-size-max', String(settings.logSizeMax));

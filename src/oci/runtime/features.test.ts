@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { createLogger } from '../../log/index.ts';
+import { RuntimePrograms } from './programs.ts';
 import { crunMapsIds, parseFeatures, probeFeatures } from './features.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'crio-features-'));
@@ -15,7 +16,7 @@ async function probe(name: string, features: string) {
   chmodSync(path, 0o755);
   const lines: string[] = [];
   const log = createLogger({ level: 'debug', filter: undefined, write: (line) => void lines.push(line) });
-  return { path, lines, features: await probeFeatures(path, { PATH: process.env['PATH'] ?? '' }, log) };
+  return { path, lines, features: await probeFeatures(path, new RuntimePrograms(), { PATH: process.env['PATH'] ?? '' }, log) };
 }
 
 const document = {

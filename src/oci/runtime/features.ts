@@ -3,6 +3,7 @@ import { exitFailure, run } from '../../process/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { Failure, textOf } from '../../errors/index.ts';
 import { NO_FEATURES, type RuntimeFeatures } from './handler.ts';
+import type { RuntimePrograms } from './programs.ts';
 
 const PROBE_TIMEOUT_MS = 10_000;
 
@@ -13,14 +14,25 @@ const CRUN_WITH_IDMAP = [1, 8, 1] as const;
  * Asks `<runtime> --version`, for the log, and `<runtime> features` [K17, K18]; what it does not say stays off. A crun too old for that
  * command is judged by its version (docs/parity.md, K18). Never fails.
  */
-export async function probeFeatures(path: string, env: Readonly<Record<string, string>>, log: Logger): Promise<RuntimeFeatures> {
+export async function probeFeatures(
+  path: string,
+  programs: RuntimePrograms,
+  env: Readonly<Record<string, string>>,
+  log: Logger,
+): Promise<RuntimeFeatures> {
   const none = { ...NO_FEATURES, crun: basename(path).startsWith('crun') };
   const ask = async (word: string) => {
-    const result = await run([path, word], { env, timeoutMs: PROBE_TIMEOUT_MS });
+    const result = await run([path, word], { program: programs.programFor(path), env, timeoutMs: PROBE_TIMEOUT_MS });
     if (result.code !== 0) throw exitFailure([path, word], result);
     return result.stdout.toString('utf8');
   };
-  const [version, features] = await Promise.allSettled([ask('--version'), ask('features')]);
+  const askBoth = () => Promise.allSettled([ask('--version'), ask('features')]);
+  let [version, features] = await askBoth();
+  if (version.status === 'rejected' && programs.programFor(path) !== path) {
+    log.info(`Runtime ${path} cannot be executed from a sealed copy, executing the file itself: ${textOf(version.reason)}`);
+    programs.stopSealing();
+    [version, features] = await askBoth();
+  }
   if (version.status === 'fulfilled') log.info(`Runtime ${path}: ${version.value.trim().replaceAll(/\s*\n\s*/g, ', ')}`);
   else log.warn(`Getting the version of runtime ${path} failed: ${textOf(version.reason)}`);
   if (features.status === 'rejected') {

@@ -1,10 +1,13 @@
 import type { RuntimeFacts } from '../spec/index.ts';
+import type { RuntimePrograms } from './programs.ts';
 
 /** What a runtime handler of `[crio.runtime.runtimes.NAME]` comes down to once its defaults are filled in [K1]. */
 export interface RuntimeHandler {
   readonly name: string;
   /** Absolute path of the OCI runtime. */
   readonly path: string;
+  /** What is executed for its binaries; shared by all handlers. */
+  readonly programs: RuntimePrograms;
   /** Other binaries by the image's `os/architecture` [K19]. */
   readonly platformPaths: ReadonlyMap<string, string>;
   /** Its state directory (`--root`). */

@@ -1,4 +1,5 @@
 export { probeFeatures } from './features.ts';
+export { RuntimePrograms } from './programs.ts';
 export { RuntimeTable } from './table.ts';
 export type { RuntimeFeatures, RuntimeHandler } from './handler.ts';
 export { type ExecFiles, OciRuntime, runtimeEnvironment } from './runtime.ts';

@@ -117,6 +117,7 @@ export class OciRuntime {
   ): Child {
     const { stdin = false, owner } = options;
     return launch(this.#execArguments(id, files), {
+      program: this.handler.programs.programFor(files.path),
       env: runtimeEnvironment(this.handler),
       stdin: stdin ? 'pipe' : 'none',
       ...(owner === undefined ? {} : { owner }),
@@ -125,7 +126,10 @@ export class OciRuntime {
 
   /** As `exec`, for a process with a terminal: the runtime passes on what goes through its own [E52]. */
   execOnTerminal(id: string, files: ExecFiles): TerminalChild {
-    return launchOnTerminal(this.#execArguments(id, files), runtimeEnvironment(this.handler));
+    return launchOnTerminal(this.#execArguments(id, files), {
+      program: this.handler.programs.programFor(files.path),
+      env: runtimeEnvironment(this.handler),
+    });
   }
 
   #execArguments(id: string, files: ExecFiles): [string, ...string[]] {
@@ -156,7 +160,8 @@ export class OciRuntime {
     const underWay = this.#underWay.get(id) ?? new Set();
     this.#underWay.set(id, underWay.add(interrupt));
     try {
-      const settings = { env: runtimeEnvironment(this.handler), signal: interrupt.signal, ...options };
+      const program = this.handler.programs.programFor(argv[0]);
+      const settings = { program, env: runtimeEnvironment(this.handler), signal: interrupt.signal, ...options };
       const verb = argv.slice(1).find((word, at) => !word.startsWith('-') && argv[at] !== '--root') ?? '';
       const result = await step(`${basename(argv[0])} ${verb}`, () => run(argv, settings));
       if (result.code === 0) return result;
