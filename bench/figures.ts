@@ -27,11 +27,7 @@ export const BENCHES: readonly Bench[] = [
       const cpu = cpuOf(peer.daemonPid);
       const pod = await timed(samples, 'pod_up', peer, () => up(peer, 'one', 'runc'));
       const beforeExec = cpuOf(peer.daemonPid);
-      for (let n = 0; n < 3; n++) {
-        await timed(samples, 'execsync', peer, () =>
-          peer.client.ExecSync({ containerId: pod.containerId, cmd: ['/bin/true'], timeout: 10n }),
-        );
-      }
+      await execs(samples, 'execsync', peer, pod);
       await listening(peer, pod);
       const afterExec = cpuOf(peer.daemonPid);
       await timed(samples, 'pod_down', peer, () => down(peer, pod));
@@ -40,10 +36,11 @@ export const BENCHES: readonly Bench[] = [
     },
   },
   {
-    figures: ['pod_up_crun'],
+    figures: ['pod_up_crun', 'execsync_crun'],
     rounds: 15,
     async round(peer, samples) {
       const pod = await timed(samples, 'pod_up_crun', peer, () => up(peer, 'crun', 'crun'));
+      await execs(samples, 'execsync_crun', peer, pod);
       await down(peer, await listening(peer, pod));
     },
   },
@@ -59,6 +56,11 @@ export const BENCHES: readonly Bench[] = [
     },
   },
 ];
+
+async function execs(samples: Pick<Samples, 'add'>, figure: string, peer: Peer, { containerId }: Pod): Promise<void> {
+  for (let n = 0; n < 3; n++)
+    await timed(samples, figure, peer, () => peer.client.ExecSync({ containerId, cmd: ['/bin/true'], timeout: 10n }));
+}
 
 /** What a daemon does after its answer (exits, events, garbage) belongs to the work that it answered. */
 const SETTLE_MS = 300;
