@@ -2,7 +2,14 @@ import { type RuntimeHandlerConfig, parseSize } from '../config/index.ts';
 import { Failure, textOf } from '../errors/index.ts';
 import { recursiveAttributesLack } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
-import { OciRuntime, type RuntimeFeatures, type RuntimeHandler, RuntimePrograms, RuntimeTable, probeFeatures } from '../oci/runtime/index.ts';
+import {
+  OciRuntime,
+  type RuntimeFeatures,
+  type RuntimeHandler,
+  RuntimePrograms,
+  RuntimeTable,
+  probeFeatures,
+} from '../oci/runtime/index.ts';
 
 /** The root of a handler that names none, whatever its binary is [K3]. */
 const DEFAULT_ROOT = '/run/crun';

@@ -58,10 +58,7 @@ export interface TerminalChild extends Pick<Child, 'pid' | 'exited' | 'kill'> {
 }
 
 /** Starts a child on a new terminal; fails as `launch` does. */
-export function launchOnTerminal(
-  argv: readonly [string, ...string[]],
-  options: Pick<LaunchOptions, 'program' | 'env'>,
-): TerminalChild {
+export function launchOnTerminal(argv: readonly [string, ...string[]], options: Pick<LaunchOptions, 'program' | 'env'>): TerminalChild {
   const { master, path } = openPty();
   using _ = master;
   const pid = startOnTerminal(argv, options, path);

@@ -60,18 +60,19 @@ async function round(name: string): Promise<number> {
 }
 
 test(`[p36 p43] ${PODS} pods, ${AT_ONCE} at a time, ${ROUNDS} times over: all answered in time, nothing left, memory back where it was`, async () => {
-  await round('warm');
-  const before = { ...holdings(), anonymous: memoryOf(node.daemonPid).anonymous };
+  const holds: (ReturnType<typeof holdings> & { readonly anonymous: number })[] = [];
   for (let n = 1; n <= ROUNDS; n++) {
     const longest = await round(`round${n}`);
     assert.ok(longest < KUBELET_MS, `a pod took ${Math.round(longest)} ms`);
     assert.deepEqual(await node.leaks(), []);
+    holds.push({ ...holdings(), anonymous: memoryOf(node.daemonPid).anonymous });
   }
-  const after = { ...holdings(), anonymous: memoryOf(node.daemonPid).anonymous };
+  const [before, after] = [holds[0], holds.at(-1)]; // The first round warms up.
+  assert.ok(before !== undefined && after !== undefined);
   assert.ok(after.descriptors <= before.descriptors + 2, `descriptors: ${before.descriptors} before, ${after.descriptors} after`);
   assert.ok(after.threads <= before.threads + 2, `threads: ${before.threads} before, ${after.threads} after`);
   const grown = (after.anonymous - before.anonymous) / 2 ** 20;
-  assert.ok(grown < 8, `the daemon's own memory grew by ${grown.toFixed(1)} MiB in ${ROUNDS * PODS} pods`);
+  assert.ok(grown < 8, `the daemon's own memory grew by ${grown.toFixed(1)} MiB in ${(ROUNDS - 1) * PODS} pods`);
 });
 
 test('1,000 stopped containers are listed quickly, whole and filtered', async () => {

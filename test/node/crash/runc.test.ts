@@ -1,3 +1,3 @@
 import { crashSuite } from './suite.ts';
 
-crashSuite('runc');
+crashSuite('runc', { ownStepsOnly: true });

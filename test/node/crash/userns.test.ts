@@ -7,4 +7,4 @@ const pod = (base: PodInput) => withUserNamespace({ ...base, linux: { ...base.li
 
 const concerned = /namespaces|record|mount|shm|cgroup|root file system|RunPodSandbox\/config\.json/;
 
-crashSuite('crun', [{ name: 'a pod with a user namespace', options: { runtimeHandler: 'crun', pod }, concerned }]);
+crashSuite('crun', { lives: [{ name: 'a pod with a user namespace', options: { runtimeHandler: 'crun', pod }, concerned }] });
