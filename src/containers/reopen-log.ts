@@ -1,6 +1,5 @@
-import { type FSWatcher, watch } from 'node:fs';
-import { basename, dirname } from 'node:path';
 import { Failure, wrap } from '../errors/index.ts';
+import { appearanceOf } from './appearance.ts';
 import type { Container } from './container.ts';
 import { initIsAlive } from './liveness.ts';
 import { tellMonitor } from './monitor-control.ts';
@@ -10,45 +9,18 @@ const REOPEN_TIMEOUT_MS = 10_000;
 const REOPEN = '2 0 0\n';
 
 /**
- * ReopenContainerLog [E85–E88]: tells conmon to open its log anew and waits until the file is there. The kubelet has renamed
- * the old one away before.
+ * ReopenContainerLog [E85–E88]: tells conmon to open its log anew and waits until the file is there: made as `<log>.tmp` and renamed.
+ * The kubelet has renamed the old one away before.
  */
 export async function reopenLog(container: Container): Promise<void> {
   if (!initIsAlive(container)) throw new Failure('FailedPrecondition', 'container is not running');
-  const { logPath } = container.facts;
-  const watched = watchFor(logPath);
-  watched.seen.catch(() => {});
+  const appearance = appearanceOf(container.facts.logPath, REOPEN_TIMEOUT_MS);
   try {
     await tellMonitor(container, REOPEN);
-    await watched.seen;
+    await appearance.seen;
   } catch (error) {
     throw wrap(`watch error for container log reopen ${container.id}`, error);
   } finally {
-    watched.end();
+    appearance.end();
   }
-}
-
-/** conmon creates `<log>.tmp` and renames it into place, which inotify reports under the log's name. */
-function watchFor(logPath: string): { readonly seen: Promise<void>; readonly end: () => void } {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  let watcher: FSWatcher;
-  try {
-    watcher = watch(dirname(logPath), { persistent: false }, (_, name) => {
-      if (name === basename(logPath)) resolve();
-    });
-  } catch (error) {
-    throw wrap('failed to create new watch', error);
-  }
-  watcher.on('error', reject);
-  const timer = setTimeout(
-    () => reject(new Failure('DeadlineExceeded', `conmon did not open ${logPath} anew within ${REOPEN_TIMEOUT_MS} ms`)),
-    REOPEN_TIMEOUT_MS,
-  );
-  return {
-    seen: promise,
-    end: () => {
-      clearTimeout(timer);
-      watcher.close();
-    },
-  };
 }

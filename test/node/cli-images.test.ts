@@ -20,6 +20,16 @@ test('crio images --filter lists what fits', async () => {
   assert.match(stderr, /--filter takes dangling=true/);
 });
 
+test('crio images --tree shows the layers that images share', async () => {
+  const lines = (await crio('images', '--tree')).trimEnd().split('\n');
+  assert.equal(lines.length, 2, lines.join('\n'));
+  assert.match(lines[0] ?? '', new RegExp(`^[0-9a-f]{13} \\(1 layer\\)  \\S+/busybox:latest \\[[0-9.]+MB\\]`));
+  assert.match(lines[1] ?? '', /^└─ [0-9a-f]{13} \(1 layer\) {2}\S+\/web:latest \[[0-9.]+MB\]$/);
+  const { code, stderr } = await node.crio(['images', '--tree', '-q'], { mayFail: true });
+  assert.equal(code, 2);
+  assert.match(stderr, /--tree is a form of its own/);
+});
+
 test('crio history tells the steps of an image, the last first', async () => {
   const lines = (await crio('history', WEB)).trimEnd().split('\n');
   assert.match(lines[0] ?? '', /^CREATED +CREATED BY +LAYER +COMMENT$/);

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { NamespaceMode } from '../../src/wire/index.ts';
-import { refused } from '../harness/expect.ts';
+import { eventually, refused } from '../harness/expect.ts';
 import { BUSYBOX, useNode } from '../harness/node.ts';
-import { OBEDIENT, containerConfig, podConfig, runPod } from '../harness/pods.ts';
+import { OBEDIENT, containerConfig, podConfig, runPod, settled, startPod, stateOf, untilListening } from '../harness/pods.ts';
 
 let pod: { podSandboxId: string; containerId: string };
 const node = useNode({ images: ['busybox'] }, async ({ client, machine }) => {
@@ -60,6 +61,33 @@ test('[E1] an unknown container is NotFound', async () => {
   const containerId = 'd'.repeat(64);
   const text = `could not find container "${containerId}": container with ID starting with ${containerId} not found: ID does not exist`;
   await refused(node.client.ExecSync({ containerId, cmd: ['true'] }), 'NOT_FOUND', text);
+});
+
+test('[E2] nothing is executed in a container that has ended, and it says so', async () => {
+  const ended = await startPod(node.client, podConfig(node.machine, 'ended'), containerConfig('c', BUSYBOX, ['true']), '');
+  await settled(node.client, ended.containerId);
+  const text = new RegExp(`^container is not created or running: checking if PID of ${ended.containerId} is running failed: `);
+  await refused(node.client.ExecSync({ containerId: ended.containerId, cmd: ['true'], timeout: 5n }), 'NOT_FOUND', text);
+  await node.client.RemovePodSandbox({ podSandboxId: ended.podSandboxId });
+});
+
+test('[E14] a container that is asked to stop still executes commands', async () => {
+  const config = containerConfig('c', BUSYBOX, ['sh', '-c', 'trap "echo asked" TERM; while :; do sleep 0.05; done']);
+  const deaf = await startPod(node.client, podConfig(node.machine, 'deaf'), config, '');
+  const { containerId, podSandboxId } = deaf;
+  const { logPath } = await stateOf(node.client, containerId);
+  await untilListening(node.client, containerId);
+  const stop = node.client.StopContainer({ containerId, timeout: 5n });
+  await eventually('it was asked', async () => readFileSync(node.path(logPath), 'utf8').includes('asked'));
+  const { stdout } = await node.client.ExecSync({ containerId, cmd: ['echo', 'still'], timeout: 5n });
+  assert.equal(Buffer.from(stdout).toString('utf8'), 'still\n');
+  await stop;
+  await node.client.RemovePodSandbox({ podSandboxId });
+});
+
+test('[E16] a pod without a pause container is no container to execute in', async () => {
+  const { podSandboxId } = pod;
+  await refused(node.client.ExecSync({ containerId: podSandboxId, cmd: ['true'], timeout: 5n }), 'NOT_FOUND', /^could not find container /);
 });
 
 test('[E10] a command that does not exist is an error that names it', async () => {

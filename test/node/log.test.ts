@@ -5,12 +5,19 @@ import { refused } from '../harness/expect.ts';
 import { BUSYBOX, useNode } from '../harness/node.ts';
 import { OBEDIENT, containerConfig, podConfig, runPod, settled, startPod, stateOf } from '../harness/pods.ts';
 
-const node = useNode({ images: ['busybox'], config: '[crio.runtime]\nlog_size_max = 8192\n' });
+const config = `[crio.runtime]
+log_size_max = 8192
+[crio.runtime.runtimes.careless]
+runtime_path = "/usr/sbin/runc"
+runtime_root = "/run/careless"
+no_sync_log = true
+`;
+const node = useNode({ images: ['busybox'], config });
 
 test('[E77 E80] long lines come in parts; a log that would pass its size begins anew', async () => {
-  const config = podConfig(node.machine, 'parts');
+  const pod = podConfig(node.machine, 'parts');
   const script = 'head -c 20000 /dev/zero | tr "\\0" x; echo end; printf tail';
-  const { podSandboxId, containerId } = await startPod(node.client, config, containerConfig('c', BUSYBOX, ['sh', '-c', script]), '');
+  const { podSandboxId, containerId } = await startPod(node.client, pod, containerConfig('c', BUSYBOX, ['sh', '-c', script]), '');
   await settled(node.client, containerId);
   const { logPath } = await stateOf(node.client, containerId);
   const text = readFileSync(node.path(logPath), 'utf8');
@@ -18,6 +25,24 @@ test('[E77 E80] long lines come in parts; a log that would pass its size begins 
   assert.match(text, /^\S+ stdout P tail\n$/m);
   await node.client.RemovePodSandbox({ podSandboxId });
 });
+
+for (const handler of ['runc', 'careless']) {
+  test(`[E81] what a container wrote last is in its log once it counts as exited (${handler})`, async () => {
+    const { client, machine } = node;
+    for (let round = 0; round < 5; round++) {
+      const script = `i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); done; printf "the end"`;
+      const config = containerConfig('c', BUSYBOX, ['sh', '-c', script]);
+      const { podSandboxId, containerId } = await startPod(client, podConfig(machine, `drained-${handler}-${round}`), config, handler);
+      await settled(client, containerId);
+      const lines = readFileSync(node.path((await stateOf(client, containerId)).logPath), 'utf8')
+        .trim()
+        .split('\n');
+      assert.match(lines.at(-1) ?? '', / stdout P the end$/);
+      assert.equal(lines.length, 41);
+      await client.RemovePodSandbox({ podSandboxId });
+    }
+  });
+}
 
 test('[E84 E85] a log of nobody, and of one that has ended, cannot be opened anew', async () => {
   const containerId = 'a'.repeat(64);

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { refused } from '../harness/expect.ts';
 import { BUSYBOX, useNode } from '../harness/node.ts';
 import { containerConfig, podConfig, runPod, stateOf } from '../harness/pods.ts';
 import { limit, processesOf, soon } from '../harness/processes.ts';
 
 const node = useNode({ images: ['busybox'] });
 
-test('[D144 D142] what no signal kills is reported after a minute with its state, and is gone as soon as it can be', async (t) => {
+test('[D144 D142 E14] what no signal kills is reported after a minute with its state, and is gone as soon as it can be', async (t) => {
   // A write to a frozen file system waits where no signal reaches it.
   const made = await node.exec(['sh', '-c', MAKE], { mayFail: true });
   if (made.code !== 0) return t.skip(`no file system that can be frozen here: ${made.stderr.trim()}`);
@@ -32,6 +33,8 @@ test('[D144 D142] what no signal kills is reported after a minute with its state
     const took = await soon('the report', () => report.test(node.log()), 90_000);
     assert.ok(took > 55_000, `reported after ${took} ms`);
     assert.match(node.log(), new RegExp(`Stopping container ${containerId} with stop signal\\(15\\) timed out. Killing...`));
+    const inner = 'command error: cannot start exec: container is being killed, stdout: , stderr: , exit code -1';
+    await refused(node.client.ExecSync({ containerId, cmd: ['true'], timeout: 5n }), 'UNKNOWN', inner);
     const began = Date.now();
     await thaw();
     await stop;

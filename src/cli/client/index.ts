@@ -5,6 +5,7 @@ import { services } from '../../wire/index.ts';
 
 export { type CallOptions, CriConnection } from './connection.ts';
 export { socketOption, socketPath } from './endpoint.ts';
+export { imageSpecMember, ownMember } from './image-spec.ts';
 export { inspectDaemon } from './inspect-api.ts';
 export { pullImage } from './pull.ts';
 export { type ContainerTarget, type PodTarget, type Target, fullName, select, selectContainer } from './select.ts';

@@ -1,7 +1,7 @@
 import { Failure } from '../../errors/index.ts';
 import { services } from '../../wire/index.ts';
 import { defineCommand } from '../arguments.ts';
-import { openConnection, socketOption } from '../client/index.ts';
+import { imageSpecMember, openConnection, ownMember, socketOption } from '../client/index.ts';
 import { EXIT } from '../command.ts';
 import { formatAge, formatOf, outputOption, writeData, writeTable } from '../render/index.ts';
 
@@ -22,7 +22,7 @@ export const history = defineCommand({
     using cri = openConnection(values.socket, env);
     const { image, info } = await cri.call(services.ImageService.ImageStatus, { image: { image: word }, verbose: true });
     if (image === undefined) throw new Failure('NotFound', `no image is called "${word}"`, { advice: 'crio images lists them.' });
-    const steps = stepsOf(info.get('info') ?? '{}').toReversed();
+    const steps = stepsOf(info).toReversed();
     if (format !== 'table')
       writeData(
         terminal.out,
@@ -49,30 +49,19 @@ interface Step {
   readonly hasFiles: boolean;
 }
 
-/** From a verbose status, which other runtimes may fill otherwise: what is not there is no step. */
-function stepsOf(info: string): readonly Step[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(info);
-  } catch {
-    return [];
-  }
-  const steps = own(own(value, 'imageSpec'), 'history');
+function stepsOf(info: ReadonlyMap<string, string>): readonly Step[] {
+  const steps = imageSpecMember(info, 'history');
   if (!Array.isArray(steps)) return [];
   const text = (step: unknown, key: string) => {
-    const found = own(step, key);
+    const found = ownMember(step, key);
     return typeof found === 'string' ? found : '';
   };
   return steps.map((step: unknown) => ({
     created: text(step, 'created'),
     createdBy: text(step, 'created_by'),
     comment: text(step, 'comment'),
-    hasFiles: own(step, 'empty_layer') !== true,
+    hasFiles: ownMember(step, 'empty_layer') !== true,
   }));
-}
-
-function own(value: unknown, key: string): unknown {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined;
 }
 
 function ageOf(created: string): string {

@@ -1,8 +1,18 @@
 import { Image, services, toJson } from '../../wire/index.ts';
 import { defineCommand, usage } from '../arguments.ts';
-import { openConnection, socketOption } from '../client/index.ts';
+import { type CriConnection, imageSpecMember, openConnection, socketOption } from '../client/index.ts';
 import { EXIT } from '../command.ts';
-import { formatOf, formatSize, outputOption, shortId, writeData, writeTable } from '../render/index.ts';
+import {
+  type LayeredImage,
+  formatOf,
+  formatSize,
+  layerTree,
+  outputOption,
+  shortId,
+  treeLines,
+  writeData,
+  writeTable,
+} from '../render/index.ts';
 import { listOptions } from './list-options.ts';
 
 export const images = defineCommand({
@@ -18,6 +28,7 @@ export const images = defineCommand({
       value: 'KEY=VALUE',
       help: 'dangling=true|false, pinned=true|false or reference=PATTERN; all must hold.',
     },
+    tree: { type: 'boolean', help: 'Show which images stand on the same layers.' },
     ...outputOption,
     ...socketOption,
   },
@@ -31,7 +42,10 @@ export const images = defineCommand({
     const fits = filterOf(values.filter);
     const listed = await cri.call(services.ImageService.ListImages, name === undefined ? {} : { filter: { image: { image: name } } });
     const found = { images: listed.images.filter(fits) };
-    if (values.quiet) for (const image of found.images) terminal.out.line(image.id);
+    if (values.tree) {
+      if (values.quiet || values.digests || format !== 'table') throw usage('--tree is a form of its own: without -q, -o and --digests');
+      for (const line of treeLines(layerTree(await layersOf(cri, found.images)))) terminal.out.line(line);
+    } else if (values.quiet) for (const image of found.images) terminal.out.line(image.id);
     else if (format !== 'table') writeData(terminal.out, format, { images: found.images.map((image) => toJson(Image, image)) });
     else {
       const rows = found.images.flatMap((image) => rowsOf(image, values['no-trunc'], values.digests));
@@ -41,6 +55,18 @@ export const images = defineCommand({
     return EXIT.ok;
   },
 });
+
+/** An image that goes meanwhile is left out. */
+async function layersOf(cri: CriConnection, images: readonly Image[]): Promise<LayeredImage[]> {
+  const layered: LayeredImage[] = [];
+  for (const { id, repoTags, size } of images) {
+    const { image, info } = await cri.call(services.ImageService.ImageStatus, { image: { image: id }, verbose: true });
+    const diffIds = imageSpecMember(info, 'rootfs', 'diff_ids');
+    const known = Array.isArray(diffIds) ? diffIds.filter((diffId) => typeof diffId === 'string') : [];
+    if (image !== undefined) layered.push({ id, names: repoTags, size, diffIds: known });
+  }
+  return layered.toSorted((a, b) => ((a.names[0] ?? a.id) < (b.names[0] ?? b.id) ? -1 : 1));
+}
 
 /** Whether an image fulfils all of these; usage Failure for one that is none. */
 function filterOf(filters: readonly string[]): (image: Image) => boolean {
