@@ -1,20 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { imageReference } from '../test/harness/node.ts';
-import { OBEDIENT, type PodInput, containerConfig, podConfig, startPod, untilListening } from '../test/harness/pods.ts';
 import type { Peer } from './peers.ts';
 import { cpuOf, memoryOf, processesIn } from './processes.ts';
-import type { Samples } from './samples.ts';
-
-export const WORKLOAD_IMAGE = imageReference('busybox');
-export const LAYERED_IMAGE = imageReference('layers');
-
-/** One kind of work; each round of it adds one sample or more to its figures. Times in seconds, memory in bytes. */
-export interface Bench {
-  readonly figures: readonly string[];
-  /** How often it is done on each peer, in alternation; a first round before them is not counted. */
-  readonly rounds: number;
-  round(peer: Peer, samples: Pick<Samples, 'add'>): Promise<void>;
-}
+import { streamingBenches } from './streaming.ts';
+import { type Bench, LAYERED_IMAGE, type Pod, type Sink, down, listening, pull, timed, up } from './work.ts';
 
 const MANY = 30;
 const AT_ONCE = 8;
@@ -45,6 +33,7 @@ export const BENCHES: readonly Bench[] = [
     },
   },
   { figures: ['pods_parallel_s', 'list_30', 'pod_pss', 'daemon_pss', 'daemon_anon'], rounds: 3, round: thirtyPods },
+  ...streamingBenches,
   {
     figures: ['pull_cold', 'pull_warm'],
     rounds: 5,
@@ -57,7 +46,7 @@ export const BENCHES: readonly Bench[] = [
   },
 ];
 
-async function execs(samples: Pick<Samples, 'add'>, figure: string, peer: Peer, { containerId }: Pod): Promise<void> {
+async function execs(samples: Sink, figure: string, peer: Peer, { containerId }: Pod): Promise<void> {
   for (let n = 0; n < 3; n++)
     await timed(samples, figure, peer, () => peer.client.ExecSync({ containerId, cmd: ['/bin/true'], timeout: 10n }));
 }
@@ -65,7 +54,7 @@ async function execs(samples: Pick<Samples, 'add'>, figure: string, peer: Peer, 
 /** What a daemon does after its answer (exits, events, garbage) belongs to the work that it answered. */
 const SETTLE_MS = 300;
 
-async function thirtyPods(peer: Peer, samples: Pick<Samples, 'add'>): Promise<void> {
+async function thirtyPods(peer: Peer, samples: Sink): Promise<void> {
   const pods: Pod[] = [];
   await timed(samples, 'pods_parallel_s', peer, async () => {
     let next = 0;
@@ -98,38 +87,4 @@ async function memoryBesideWorkload(peer: Peer): Promise<number> {
     .toString('utf8')
     .matchAll(/^Pss: +(\d+) kB/gm)
     .reduce((sum, match) => sum + Number(match[1]) * 1024, 0);
-}
-
-interface Pod {
-  readonly podSandboxId: string;
-  readonly containerId: string;
-}
-
-async function up(peer: Peer, name: string, handler: string): Promise<Pod> {
-  const config: PodInput = podConfig(peer.machine, name);
-  return await startPod(peer.client, config, containerConfig('main', WORKLOAD_IMAGE, OBEDIENT), handler);
-}
-
-/** To be waited for before a pod is taken down: that it obeys is what is measured. */
-async function listening({ client }: Peer, pod: Pod): Promise<Pod> {
-  await untilListening(client, pod.containerId);
-  return pod;
-}
-
-async function down({ client }: Peer, { podSandboxId, containerId }: Pod): Promise<void> {
-  await client.StopContainer({ containerId, timeout: 10n });
-  await client.RemoveContainer({ containerId });
-  await client.StopPodSandbox({ podSandboxId });
-  await client.RemovePodSandbox({ podSandboxId });
-}
-
-export async function pull({ client }: Peer, image: string): Promise<void> {
-  await client.PullImage({ image: { image } });
-}
-
-async function timed<T>(samples: Pick<Samples, 'add'>, figure: string, peer: Peer, work: () => Promise<T>): Promise<T> {
-  const began = performance.now();
-  const result = await work();
-  samples.add(figure, peer.name, (performance.now() - began) / 1000);
-  return result;
 }

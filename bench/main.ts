@@ -5,9 +5,10 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { projectRoot } from '../test/harness/tools.ts';
-import { BENCHES, LAYERED_IMAGE, WORKLOAD_IMAGE, pull } from './figures.ts';
+import { BENCHES } from './figures.ts';
 import { type Peer, startContainerd, startOurs } from './peers.ts';
 import { Samples } from './samples.ts';
+import { LAYERED_IMAGE, WORKLOAD_IMAGE, pull } from './work.ts';
 
 const STARTERS = { ours: startOurs, containerd: startContainerd };
 

@@ -8,9 +8,12 @@ import type { ImageName } from '../test/harness/images.ts';
 import { Machine } from '../test/harness/machine.ts';
 import { NETWORK_FILES, REGISTRY, TestNode, imageReference } from '../test/harness/node.ts';
 import { startRegistry } from '../test/harness/registry.ts';
-import { unpackedTool } from '../test/harness/tools.ts';
+import { projectRoot, unpackedTool } from '../test/harness/tools.ts';
 
 const IMAGES: readonly ImageName[] = ['busybox', 'layers'];
+
+/** Where our daemon keeps the delay of its event loop (loop-delay.mjs). */
+export const LOOP_DELAY_FILE = '/run/loop-delay';
 
 /** One of the daemons that are compared, on a machine of its own. */
 export interface Peer {
@@ -23,7 +26,8 @@ export interface Peer {
 }
 
 export async function startOurs(): Promise<Peer> {
-  const node = new TestNode({ images: IMAGES });
+  const env = { LOOP_DELAY_FILE, NODE_OPTIONS: `--import=${join(projectRoot, 'bench/loop-delay.mjs')}` };
+  const node = new TestNode({ images: IMAGES, env });
   await node.boot();
   await node.registry();
   await node.start();

@@ -7,12 +7,19 @@ import { type RemoteCommand, exitCode, openRemoteCommand } from '../../src/cli/s
 import { NamespaceMaker } from '../../src/linux/index.ts';
 import { WebSocketConnection, requestUpgrade } from '../../src/streams/index.ts';
 import type { MessageInput, ExecRequest } from '../../src/wire/index.ts';
-import type { TestNode } from './node.ts';
+import type { CriClient } from './client.ts';
+import type { Machine } from './machine.ts';
+
+/** A daemon on a machine. */
+interface Streaming {
+  readonly machine: Machine;
+  readonly client: CriClient;
+}
 
 const sockets = new NamespaceMaker();
 
 /** A connection to an address inside the machine, from the test's own process. */
-export async function connectInside(node: TestNode, port: number, host = '127.0.0.1'): Promise<Socket> {
+export async function connectInside(node: Pick<Streaming, 'machine'>, port: number, host = '127.0.0.1'): Promise<Socket> {
   const fd = await sockets.tcpSocket({ netns: `/proc/${node.machine.init}/ns/net`, family: host.includes(':') ? 6 : 4 });
   const socket = new Socket({ fd: fd.take(), allowHalfOpen: true, manualStart: true } as { fd: number; allowHalfOpen: boolean });
   socket.connect({ host, port });
@@ -21,7 +28,7 @@ export async function connectInside(node: TestNode, port: number, host = '127.0.
 }
 
 /** As `connectInside`, to where a streaming URL points. */
-export async function connectTo(node: TestNode, url: string): Promise<Socket> {
+export async function connectTo(node: Pick<Streaming, 'machine'>, url: string): Promise<Socket> {
   return await connectInside(node, Number(new URL(url).port));
 }
 
@@ -45,13 +52,13 @@ export type Protocol = (typeof PROTOCOLS)[number];
 type Wanted = Pick<MessageInput<ExecRequest>, 'stdin' | 'stdout' | 'stderr' | 'tty'>;
 
 /** Exec with streams over one of the protocols; stdout and stderr are wanted unless it is said otherwise. */
-export async function openExec(node: TestNode, protocol: Protocol, request: MessageInput<ExecRequest>): Promise<OpenCommand> {
+export async function openExec(node: Streaming, protocol: Protocol, request: MessageInput<ExecRequest>): Promise<OpenCommand> {
   const wanted = { stdin: false, stdout: true, stderr: request.tty !== true, ...request };
   const { url } = await node.client.Exec(wanted);
   return await openUrl(node, protocol, url, wanted);
 }
 
-export async function openUrl(node: TestNode, protocol: Protocol, url: string, wanted: Wanted): Promise<OpenCommand> {
+export async function openUrl(node: Pick<Streaming, 'machine'>, protocol: Protocol, url: string, wanted: Wanted): Promise<OpenCommand> {
   const socket = await connectTo(node, url);
   const streams = {
     stdin: wanted.stdin === true,
