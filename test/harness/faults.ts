@@ -19,11 +19,12 @@ export class Faults {
     this.#node = node;
   }
 
-  /** Every point that `work` passes, once each, in order, but for those between which and the one before nothing can happen. */
+  /** Every point that `work` passes, once each, in order; who waits for his turn has done nothing yet, and what comes by the clock belongs to no life. */
   async pointsOf(work: () => Promise<unknown>): Promise<string[]> {
     writeFileSync(this.#path('passed'), '');
     await work();
-    return boundaries([...new Set(readFileSync(this.#path('passed'), 'utf8').split('\n').filter(Boolean))]);
+    const points = [...new Set(readFileSync(this.#path('passed'), 'utf8').split('\n').filter(Boolean))];
+    return points.filter((point) => !point.endsWith(`/${TURN}`) && !split(point)[1].startsWith(`${CHECK_NETWORK}/`));
   }
 
   /** What happens when the point is passed next. */
@@ -58,12 +59,8 @@ export class Faults {
   }
 }
 
-/**
- * Where a step ends and its neighbour begins, or a step and its first or last inner step, there are two points and one moment; who waits for
- * his turn has done nothing yet; and what comes by the clock belongs to no life.
- */
-function boundaries(all: readonly string[]): string[] {
-  const points = all.filter((point) => !point.endsWith(`/${TURN}`) && !split(point)[1].startsWith(`${CHECK_NETWORK}/`));
+/** Where a step ends and its neighbour begins, or a step and its first or last inner step, there are two points and one moment. */
+export function moments(points: readonly string[]): string[] {
   return points.filter((point, at) => {
     const [kind, path] = split(point);
     const [kindBefore, pathBefore] = split(points[at - 1] ?? '');
