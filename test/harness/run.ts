@@ -151,7 +151,7 @@ async function main(): Promise<number> {
       results,
     );
     await runAll(
-      files.filter(isNode).map((file) => testJob(file, reports, 1_500_000)),
+      files.filter(isNode).map((file) => testJob(file, reports, 900_000)),
       jobsAtOnce,
       results,
     );

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { ContainerState } from '../../src/wire/index.ts';
+import { eventually } from '../harness/expect.ts';
 import { BUSYBOX, useNode } from '../harness/node.ts';
 import { type ContainerInput, OBEDIENT, containerConfig, podConfig, runPod, settled, startPod, stateOf } from '../harness/pods.ts';
 import { type OpenCommand, PROTOCOLS, type Protocol, openUrl } from '../harness/streaming.ts';
@@ -33,6 +35,12 @@ async function until(stream: Readable | undefined, text: string): Promise<string
     all += chunk.toString('utf8');
   }
   return all;
+}
+
+/** What a container said before somebody attached is in its log only. */
+async function hasLogged(containerId: string, word: string): Promise<void> {
+  const { logPath } = await stateOf(node.client, containerId);
+  await eventually(`it says "${word}"`, async () => readFileSync(node.path(logPath), 'utf8').includes(word));
 }
 
 /** At once: a shell that reads is deaf to a stop signal, as the first process of its namespace. */
@@ -102,6 +110,7 @@ test('[E61] ctrl-p ctrl-q detaches, and the container goes on; alone or within o
     stdin: true,
     tty: true,
   });
+  await hasLogged(containerId, 'ready');
   const client = await attach(containerId, { stdin: true, tty: true });
   client.input.write('\u0010\u0011xxxxxxxxxxxxxx');
   client.input.write('\u0010');
@@ -116,8 +125,9 @@ test('[E61] ctrl-p ctrl-q detaches, and the container goes on; alone or within o
 });
 
 test('[E63] the window of a client is the size of the terminal', async () => {
-  const script = 'trap "stty size" WINCH; while :; do sleep 0.05; done';
+  const script = 'trap "stty size" WINCH; echo listening; while :; do sleep 0.05; done';
   const { podSandboxId, containerId } = await start('window', ['sh', '-c', script], { tty: true });
+  await hasLogged(containerId, 'listening');
   const client = await attach(containerId, { tty: true });
   const first = until(client.stdout, '30 90');
   client.resize(90, 30);
