@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { eventually } from '../harness/expect.ts';
 import { FAULTY, Faults } from '../harness/faults.ts';
 import { BUSYBOX, useNode } from '../harness/node.ts';
 import { OBEDIENT, containerConfig, podConfig, runPod } from '../harness/pods.ts';
@@ -15,8 +16,10 @@ async function crio(...args: string[]): Promise<string> {
 test('crio inspect --timeline shows what was done to a pod and its containers, also when the pod has gone', async () => {
   const config = podConfig(node.machine, 'watched');
   const { podSandboxId, containerId } = await runPod(node.client, config, containerConfig('c', BUSYBOX, OBEDIENT));
-  const text = await crio('inspect', '--timeline', 'watched');
-  for (const heading of ['RunPodSandbox watched, ', 'CreateContainer c, ', 'StartContainer c, ']) assert.ok(text.includes(heading), text);
+  let text = '';
+  await eventually('the network was checked', async () => (text = await crio('inspect', '--timeline', 'watched')).includes('CheckNetwork'));
+  for (const heading of ['RunPodSandbox watched, ', 'CreateContainer c, ', 'StartContainer c, ', 'CheckNetwork watched, '])
+    assert.ok(text.includes(heading), text);
   assert.match(text, /\n {2}network +[|█]* +\d+\.\d\n(?:.*\n)* {4}bridge ADD +█+ +\d+\.\d\n/);
   assert.match(text, /\n {2}runc start +█+ +\d+\.\d\n/);
   assert.equal(await crio('inspect', '--timeline', containerId), text, 'a container stands for its pod');
