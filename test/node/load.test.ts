@@ -43,7 +43,7 @@ async function round(name: string): Promise<number> {
   const options = { timeoutMs: KUBELET_MS };
   const pods = await atOnce(names, async (pod) => {
     const config = podConfig(node.machine, pod);
-    return await timed(startPod(node.client, config, containerConfig('c', BUSYBOX, OBEDIENT), ''));
+    return await timed(startPod(node.client, config, containerConfig('c', BUSYBOX, OBEDIENT), 'crun'));
   });
   const { containers } = await node.client.ListContainers({ filter: { state: { state: ContainerState.CONTAINER_RUNNING } } });
   assert.equal(containers.length, PODS);
@@ -69,16 +69,18 @@ test(`[p36 p43] ${PODS} pods, ${AT_ONCE} at a time, ${ROUNDS} times over: all an
   }
   const [before, after] = [holds[0], holds.at(-1)]; // The first round warms up.
   assert.ok(before !== undefined && after !== undefined);
+  // What is kept of each pod is kept in every round; the heap has its own times to grow and to shrink.
+  const sizes = holds.map(({ anonymous }) => anonymous / 2 ** 20);
+  const grown = Math.min(...sizes.slice(-2)) - Math.max(...sizes.slice(0, 2));
   assert.ok(after.descriptors <= before.descriptors + 2, `descriptors: ${before.descriptors} before, ${after.descriptors} after`);
   assert.ok(after.threads <= before.threads + 2, `threads: ${before.threads} before, ${after.threads} after`);
-  const grown = (after.anonymous - before.anonymous) / 2 ** 20;
-  assert.ok(grown < 8, `the daemon's own memory grew by ${grown.toFixed(1)} MiB in ${(ROUNDS - 1) * PODS} pods`);
+  assert.ok(grown < 8, `the daemon's own memory in MiB after each round: ${sizes.map((size) => size.toFixed(1)).join(', ')}`);
 });
 
 test('1,000 stopped containers are listed quickly, whole and filtered', async () => {
   const { client } = node;
   const sandboxConfig = podConfig(node.machine, 'crowd');
-  const { podSandboxId } = await client.RunPodSandbox({ config: sandboxConfig });
+  const { podSandboxId } = await client.RunPodSandbox({ config: sandboxConfig, runtimeHandler: 'crun' });
   const names = Array.from({ length: 1000 }, (_, n) => `c${n}`);
   const ids = await atOnce(names, async (name) => {
     const config = containerConfig(name, BUSYBOX, ['true'], { labels: new Map([['n', name]]) });
