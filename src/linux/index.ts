@@ -71,6 +71,7 @@ export { removeTreeAt } from './remove.ts';
 export { type ChildExit, type SpawnOptions, type SpawnedChild, spawnChild, spawnOnTerminal, tryWait } from './spawn.ts';
 export { type Pty, type TerminalSize, openPty, setTerminalSize } from './pty.ts';
 export { streamOf } from './stream.ts';
+export { releaseFreedMemory } from './memory.ts';
 export { sealedCopy } from './memfd.ts';
 export { connectSeqpacket } from './seqpacket.ts';
 export { bytesWaiting } from './fifo.ts';

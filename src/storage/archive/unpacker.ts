@@ -1,4 +1,5 @@
 import { Failure } from '../../errors/index.ts';
+import { releaseFreedMemory } from '../../linux/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { UnpackThread } from './thread.ts';
 import type { UnpackOptions, UnpackedLayer } from './types.ts';
@@ -98,6 +99,12 @@ export class LayerUnpacker {
     await promise;
   }
 
+  /** The last one to go gives back the memory that it and the download's buffers had. */
+  async #retire(thread: UnpackThread): Promise<void> {
+    await thread.end();
+    if (this.#busy === 0 && this.#idle.length === 0) await releaseFreedMemory();
+  }
+
   #takeThread(): UnpackThread {
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
       clearTimeout(idle.timer);
@@ -111,7 +118,7 @@ export class LayerUnpacker {
     const timer = setTimeout(() => {
       const at = this.#idle.findIndex((idle) => idle.thread === thread);
       if (at >= 0) this.#idle.splice(at, 1);
-      void thread.end();
+      void this.#retire(thread);
     }, IDLE_MS);
     timer.unref();
     this.#idle.push({ thread, timer });
