@@ -3,13 +3,14 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ContainerState } from '../../src/wire/index.ts';
 import { eventually } from '../harness/expect.ts';
 import { BUSYBOX, useNode } from '../harness/node.ts';
 import { type ContainerInput, OBEDIENT, containerConfig, podConfig, runPod, settled, startPod, stateOf } from '../harness/pods.ts';
 import { type OpenCommand, PROTOCOLS, type Protocol, openUrl } from '../harness/streaming.ts';
 
-const node = useNode({ images: ['busybox'] });
+const node = useNode({ images: ['busybox'], config: '[crio.runtime]\nlog_size_max = 8192\n' });
 
 async function start(
   name: string,
@@ -179,3 +180,33 @@ test('[E59] a flood arrives whole and in order, and the input may be one', async
   assert.ok(numbers.every((line, index) => line === String(index + 1)));
   await remove(podSandboxId);
 });
+
+test('a gigabyte goes through a reader that stops and goes on, and the daemon keeps little of what is between', async () => {
+  const { podSandboxId, containerId } = await start('gigabyte', ['sh', '-c', 'read go; head -c 1000000000 /dev/zero; echo end'], {
+    stdin: true,
+    stdinOnce: true,
+  });
+  const client = await attach(containerId, { stdin: true });
+  client.input.write('go\n');
+  await once(client.stdout ?? assert.fail('no stream'), 'readable');
+  client.socket.pause();
+  const before = anonymousKb();
+  await delay(1000); // More time would only show more strongly what is to be shown.
+  assert.ok(anonymousKb() - before < 8 * 1024);
+  client.socket.resume();
+  let [length, most] = [0, 0];
+  for await (const chunk of client.stdout ?? []) {
+    if (length % (64 * 1024 * 1024) < (chunk as Buffer).length) most = Math.max(most, anonymousKb() - before);
+    length += (chunk as Buffer).length;
+  }
+  assert.equal(length, 1_000_000_004);
+  assert.ok(most < 64 * 1024, `${most} KiB more than before`);
+  assert.equal(await client.exit, 0);
+  client.close();
+  await remove(podSandboxId);
+});
+
+/** The daemon's own memory. */
+function anonymousKb(): number {
+  return Number(/^RssAnon:\s+(\d+)/m.exec(readFileSync(`/proc/${node.daemonPid}/status`, 'utf8'))?.[1]);
+}

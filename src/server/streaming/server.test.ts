@@ -380,7 +380,7 @@ test('[a65] ten thousand connections that say nothing: the oldest go, and whoeve
   const url = execUrl('0');
   const sockets: Socket[] = [];
   const before = process.memoryUsage().rss;
-  for (let n = 0; n < 3000; n++) {
+  for (let n = 0; n < 10_000; n++) {
     const socket = connect({ port: Number(url.port), host: '127.0.0.1' });
     socket.on('error', () => {});
     sockets.push(socket);
