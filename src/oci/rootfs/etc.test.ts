@@ -100,7 +100,7 @@ test('[F16 a35] the working directory, inside the root, of the mapped root', () 
   assert.throws(() => prepareWorkingDirectory(fd.fd, '/file/x', owner), { kind: 'InvalidArgument' });
 });
 
-test('[F96 a03 a37] volumes of the image', async () => {
+test('[F96 I85 a03 a37] volumes of the image', async () => {
   const root = fresh('root');
   const runDir = fresh('run');
   using fd = openRoot(root);

@@ -193,7 +193,7 @@ test('[G25 D73] seccomp of the infra process: the profile of the pod, none where
   assert.equal(buildSandboxSpec(sandboxInput({ seccomp, privileged: true })).spec.linux.seccomp, undefined);
 });
 
-test('[D46] the command of the infra container', () => {
+test('[D46 I84] the command of the infra container', () => {
   const args = (pauseCommand: string, entrypoint: string[], cmd: string[]) =>
     buildSandboxSpec(sandboxInput({ pauseCommand, pause: { entrypoint, cmd, stopSignal: '' } })).spec.process.args;
   assert.deepEqual(args('/pause', ['/x'], []), ['/pause']);
