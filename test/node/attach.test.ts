@@ -28,14 +28,24 @@ async function attach(containerId: string, more: { stdin?: boolean; tty?: boolea
   return await openUrl(node, protocol, url, wanted);
 }
 
-/** Reads until `text` has come. */
+/** Reads until `text` has come; pieces may come two at a time. */
 async function until(stream: Readable | undefined, text: string): Promise<string> {
+  if (stream === undefined) assert.fail('no stream');
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
   let all = '';
-  while (!all.includes(text)) {
-    const [chunk] = (await once(stream ?? assert.fail('no stream'), 'data')) as [Buffer];
+  const onData = (chunk: Buffer) => {
     all += chunk.toString('utf8');
+    if (all.includes(text)) resolve(all);
+  };
+  const onEnd = () => reject(new Error(`the stream ended before "${text}": ${all}`));
+  stream.on('data', onData);
+  stream.once('close', onEnd);
+  try {
+    return await promise;
+  } finally {
+    stream.off('data', onData);
+    stream.off('close', onEnd);
   }
-  return all;
 }
 
 /** What a container said before somebody attached is in its log only. */
