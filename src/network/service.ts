@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { Failure, textOf, wrap } from '../errors/index.ts';
 import { unmountAll } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
-import { KeyedMutex, SharedMutex } from '../sync/index.ts';
+import { KeyedMutex, type Outstanding, Retries, SharedMutex } from '../sync/index.ts';
 import { type Attached, PodAttachments } from './attachments.ts';
 import { AttachmentCache } from './cni/cache.ts';
 import { CniClient } from './cni/client.ts';
@@ -60,6 +60,7 @@ export class NetworkService {
   /** Serial for one pod, in parallel for different ones; garbage collection excludes both [H37]. */
   readonly #pods = new KeyedMutex<string>();
   readonly #collecting = new SharedMutex();
+  readonly #stuck = new Retries();
   #hostPorts: HostPortManager = noHostPorts;
   #garbageAfter: readonly PodNetwork[] | undefined;
 
@@ -103,6 +104,12 @@ export class NetworkService {
   async stop(): Promise<void> {
     this.#readiness.stop();
     await this.#registry.stop();
+    await this.#stuck.stop();
+  }
+
+  /** What could not be taken down so far. */
+  debris(): Outstanding[] {
+    return this.#stuck.list();
   }
 
   /** For NetworkReady [H16]. Looks, in the background, for a configuration that no event told of (needs p32). */
@@ -258,9 +265,7 @@ export class NetworkService {
   }
 
   async #takeDown(pod: PodNetwork, deadline: Deadline): Promise<void> {
-    await this.#hostPorts.remove(ownerOf(pod)).catch((error: unknown) => {
-      this.#log.warn(`Failed to remove hostport for pod sandbox ${described(pod)}: ${textOf(error)}`);
-    });
+    await this.#removeHostPorts(pod);
     const valid = await this.#hasOwnNamespace(pod);
     try {
       await this.#attachments.delete(pod, deadline);
@@ -271,6 +276,17 @@ export class NetworkService {
       await this.#cache.removeContainer(pod.id);
       if (valid) throw wrap(`network teardown failed for pod sandbox ${described(pod)}`, error);
       this.#log.debug(`CNI teardown failed due to missing/invalid network namespace for pod sandbox ${described(pod)}: ${textOf(error)}`);
+    }
+  }
+
+  /** What keeps them does not keep the pod: they are tried again later, and listed as debris until they have gone (p02). */
+  async #removeHostPorts(pod: PodNetwork): Promise<void> {
+    const work = () => this.#hostPorts.remove(ownerOf(pod));
+    try {
+      await work();
+    } catch (error) {
+      this.#log.warn(`Failed to remove hostport for pod sandbox ${described(pod)}, trying again later: ${textOf(error)}`);
+      this.#stuck.add(pod.id, { what: `remove the host ports of pod ${described(pod)}`, error, work });
     }
   }
 

@@ -39,7 +39,7 @@ export class Debris {
   }
 
   list(): Outstanding[] {
-    return [...this.#retries.list(), ...this.#ctx.store.debris()];
+    return [...this.#retries.list(), ...this.#ctx.network.debris(), ...this.#ctx.store.debris()];
   }
 
   async stop(): Promise<void> {

@@ -46,11 +46,18 @@ export class PluginChain implements AsyncDisposable {
     const waiting = this.#waiting;
     // One that ended while it waited is started again: nothing has come of it.
     const output =
-      waiting === undefined || waiting.over
-        ? this.#plugins.execute(type, { ...this.#execution, stdin })
-        : step(`${type} ${this.#execution.command}`, () => waiting.finish(stdin));
+      waiting === undefined || waiting.over ? this.#plugins.execute(type, { ...this.#execution, stdin }) : this.#give(waiting, type, stdin);
     this.#waiting = this.#ahead(this.#types[this.#turn]);
     return await output;
+  }
+
+  /** However the step ends, the plugin has. */
+  async #give(waiting: Waiting, type: string, stdin: string): Promise<string> {
+    try {
+      return await step(`${type} ${this.#execution.command}`, () => waiting.finish(stdin));
+    } finally {
+      await waiting.end();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
