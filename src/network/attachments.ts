@@ -1,4 +1,4 @@
-import { Failure, textOf, wrap } from '../errors/index.ts';
+import { Failure, kindOf, textOf, wrap } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { AttachmentCache, CachedAttachment } from './cni/cache.ts';
 import type { CniClient, GcAttachment } from './cni/client.ts';
@@ -81,8 +81,14 @@ export class PodAttachments {
       this.#o.log.info(
         `Deleting pod ${fullName(pod)} from CNI network ${JSON.stringify(network.name)} (type=${network.plugins[0]?.type ?? 'unknown'})`,
       );
+      const remove = () => this.#o.client.delete(network, attachment, result, deadline);
       try {
-        await this.#o.client.delete(network, attachment, result, deadline);
+        // Once more: what fails twice loses its cached attachment, and with it whatever could find what the plugins have left.
+        await remove().catch(async (error: unknown) => {
+          if (deadline.signal?.aborted === true || kindOf(error) === 'DeadlineExceeded') throw error;
+          this.#o.log.info(`Deleting pod ${fullName(pod)} once more: ${textOf(error)}`);
+          await remove();
+        });
       } catch (error) {
         throw wrap(`error removing pod ${fullName(pod)} from CNI network ${JSON.stringify(network.name)}`, error);
       }

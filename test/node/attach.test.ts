@@ -10,7 +10,7 @@ import { BUSYBOX, useNode } from '../harness/node.ts';
 import { type ContainerInput, OBEDIENT, containerConfig, podConfig, runPod, settled, startPod, stateOf } from '../harness/pods.ts';
 import { type OpenCommand, PROTOCOLS, type Protocol, openUrl } from '../harness/streaming.ts';
 
-const node = useNode({ images: ['busybox'], config: '[crio.runtime]\nlog_size_max = 8192\n' });
+const node = useNode({ images: ['busybox'], config: '[crio.runtime]\nlog_size_max = 10485760\n' });
 
 async function start(
   name: string,
