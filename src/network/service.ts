@@ -285,7 +285,7 @@ export class NetworkService {
     try {
       await work();
     } catch (error) {
-      this.#log.warn(`Failed to remove hostport for pod sandbox ${described(pod)}, trying again later: ${textOf(error)}`);
+      this.#log.warn(`Failed to remove hostport for pod sandbox ${described(pod)}: ${textOf(error)}`);
       this.#stuck.add(pod.id, { what: `remove the host ports of pod ${described(pod)}`, error, work });
     }
   }
