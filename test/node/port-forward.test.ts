@@ -175,7 +175,7 @@ test('a reader that stops stops the sender, and the daemon keeps little of what 
       if (length % (64 * 1024 * 1024) < (chunk as Buffer).length) most = Math.max(most, anonymousKb(node.daemonPid) - before);
       if ((length += (chunk as Buffer).length) > 1_000_000_000) break;
     }
-    assert.ok(most < 64 * 1024, `${most} KiB more than before`);
+    assert.ok(most < 96 * 1024, `${most} KiB more than before`); // V8 looks at buffers outside its heap when there are 64 MiB of them.
     forwarding.socket.destroy();
   });
 });

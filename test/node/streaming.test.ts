@@ -98,7 +98,7 @@ for (const protocol of ENDING) {
       length += (chunk as Buffer).length;
     }
     assert.equal(length, bytes);
-    assert.ok(most < 64 * 1024, `${most} KiB more than before`);
+    assert.ok(most < 96 * 1024, `${most} KiB more than before`); // V8 looks at buffers outside its heap when there are 64 MiB of them.
     command.close();
   });
 }
