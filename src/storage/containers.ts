@@ -4,23 +4,23 @@ import { nowNs, toRfc3339 } from '../clock/index.ts';
 import { Failure } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
 import type { IdMap } from './archive/index.ts';
-import type { IdMapRequest } from './driver/id-map.ts';
 import type { Built, OverlayDriver } from './driver/overlay.ts';
-import { chooseIdMaps, type SubordinateIds } from './id-ranges.ts';
+import { idMapsFor } from './id-maps/container.ts';
+import type { SubordinateIds } from './id-maps/ranges.ts';
 import { unknownImage } from './images.ts';
 import type { Change, Records } from './ledger.ts';
 import { unmountLayer } from './mounts.ts';
-import type { Staging } from './staging.ts';
-import type { ContainerRecord, LayerRecord, MountRequest, NewContainer } from './types.ts';
-
-export interface ContainerPlaces {
-  readonly driver: OverlayDriver;
-  readonly staging: Staging;
-}
+import type { Places } from './places.ts';
+import type { ContainerRecord, LayerRecord, NewContainer } from './types.ts';
 
 /** `G/overlay-containers/<id>/userdata` [J22]. */
 export function containerDirectory(graphRoot: string, id: HexId): string {
   return join(graphRoot, 'overlay-containers', id, 'userdata');
+}
+
+/** A container's directories below both roots. */
+export function containerRoots({ graphRoot, runRoot }: Pick<Places, 'graphRoot' | 'runRoot'>, id: HexId): string[] {
+  return [graphRoot, runRoot].map((root) => join(root, 'overlay-containers', id));
 }
 
 export function idInUse(id: HexId): Failure {
@@ -53,7 +53,7 @@ function checkNewContainer({ layers, images, containers }: Records, id: HexId, w
 /** Puts a layer directory that was built in `built` in its place and records layer and container, both volatile [J13, J14]. */
 export function createContainer(
   records: Records,
-  places: ContainerPlaces,
+  places: Places,
   o: { id: HexId; layer: HexId; path: string; built: Built; wanted: NewContainer; subordinate: SubordinateIds | undefined },
 ): Change<ContainerRecord> {
   const { id, layer, path, built, wanted, subordinate } = o;
@@ -116,15 +116,6 @@ function containerLayer(id: HexId, parent: HexId | undefined, created: string, w
   };
 }
 
-function idMapsFor(records: Records, { idMap }: NewContainer, subordinate: SubordinateIds | undefined): IdMap | undefined {
-  if (idMap === undefined || !('auto' in idMap)) return idMap;
-  const taken = [...records.containers.values()];
-  return chooseIdMaps(idMap.auto, subordinate ?? { uids: [], gids: [] }, {
-    uids: taken.flatMap((container) => container.uidmap),
-    gids: taken.flatMap((container) => container.gidmap),
-  });
-}
-
 function containerRecord(id: HexId, layer: HexId, created: string, wanted: NewContainer, idMap: IdMap | undefined): ContainerRecord {
   return {
     id,
@@ -154,21 +145,4 @@ export function unknownContainer(id: string): Failure {
 export function mountOptionsOf(container: ContainerRecord): string[] {
   const options = container.flags.get('MountOpts');
   return Array.isArray(options) ? options.filter((option) => typeof option === 'string') : [];
-}
-
-/** What a mount of a container with an id map needs; undefined for one without. */
-export function idMapOf(container: ContainerRecord, { userNamespace }: MountRequest): IdMapRequest | undefined {
-  if (container.uidmap.length === 0 && container.gidmap.length === 0) return undefined;
-  const root = (map: ContainerRecord['uidmap']) => map.find((range) => range.containerId === 0)?.hostId ?? 0;
-  if (userNamespace === undefined)
-    throw new Failure('InvalidArgument', `container ${container.id} has an id map: mounting it needs a user namespace`);
-  return { userNamespace, rootUid: root(container.uidmap), rootGid: root(container.gidmap) };
-}
-
-/** Containers/storage copies and chowns whole images there; this is told instead (docs/parity.md, J35). */
-export function noIdMaps(home: string): Failure {
-  return new Failure('FailedPrecondition', `layers below ${home} cannot be mounted with mapped ids`, {
-    advice:
-      'A pod with a user namespace needs id-mapped mounts: Linux 5.19 or newer, the storage root on a file system that has them (ext4, xfs, btrfs), and user.max_user_namespaces above zero. Run the pod with hostUsers: true meanwhile.',
-  });
 }

@@ -2,24 +2,16 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf } from '../errors/index.ts';
 import { type HexId, isHexId } from '../ids/index.ts';
-import type { OverlayDriver } from './driver/overlay.ts';
-import { buryLayer, type Grave } from './images.ts';
+import { type Grave, buryLayer } from './graves.ts';
 import type { Change, Records } from './ledger.ts';
-import type { Staging } from './staging.ts';
-
-export interface GarbagePlaces {
-  readonly graphRoot: string;
-  readonly runRoot: string;
-  readonly driver: OverlayDriver;
-  readonly staging: Staging;
-}
+import type { Places } from './places.ts';
 
 /**
  * What a crash may have left: container layers without a container (ours by their name), and directories with the
  * name of an id that no record knows [J44]. Only for the start of the daemon: another CRI-O is not running then.
  */
-export function collectGarbage(records: Records, places: GarbagePlaces): Change<Grave[]> {
-  const { graphRoot, runRoot, driver, staging } = places;
+export function collectGarbage(records: Records, places: Places): Change<Grave[]> {
+  const { graphRoot, runRoot, driver } = places;
   const orphans = orphanedLayers(records);
   for (const layer of orphans) {
     records.layers.delete(layer);
@@ -27,9 +19,8 @@ export function collectGarbage(records: Records, places: GarbagePlaces): Change<
   }
   const graves: Grave[] = [];
   const afterwards = () => {
-    for (const layer of orphans) graves.push(...buryLayer(layer, graphRoot, driver, staging));
-    for (const layer of driver.layersOnDisk())
-      if (records.layers.get(layer) === undefined) graves.push(...buryLayer(layer, graphRoot, driver, staging));
+    for (const layer of orphans) graves.push(...buryLayer(layer, places));
+    for (const layer of driver.layersOnDisk()) if (records.layers.get(layer) === undefined) graves.push(...buryLayer(layer, places));
     driver.removeDanglingLinks();
     const images = strays(join(graphRoot, 'overlay-images'), (id) => records.images.get(id) !== undefined);
     const isContainer = (id: HexId) => records.containers.get(id) !== undefined;

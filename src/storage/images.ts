@@ -2,14 +2,13 @@ import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromRfc3339, nowNs, toRfc3339 } from '../clock/index.ts';
-import { codeOf, Failure } from '../errors/index.ts';
+import { Failure } from '../errors/index.ts';
 import { type Digest, type HexId, sha256 } from '../ids/index.ts';
-import type { OverlayDriver } from './driver/overlay.ts';
+import { type Grave, buryLayer, moved } from './graves.ts';
 import type { Change, Records } from './ledger.ts';
 import { bigDataFileName } from './names.ts';
-import type { Staging } from './staging.ts';
-import { tarSplitPath } from './staged-layer.ts';
 import { unmountLayer } from './mounts.ts';
+import type { Places } from './places.ts';
 import type { ImageRecord, NewImage } from './types.ts';
 
 export function imageDirectory(graphRoot: string, id: HexId): string {
@@ -63,13 +62,9 @@ export function setImageNames(records: Records, id: HexId, names: readonly strin
 
 /**
  * Removes an image and the layers that nobody else needs, top first (§1.7). Refused while a container uses it.
- * What is left to delete is handed to `staging`.
+ * The answer is what is left to delete.
  */
-export function deleteImage(
-  records: Records,
-  o: { id: HexId; graphRoot: string; driver: OverlayDriver; staging: Staging },
-): Change<Grave[]> {
-  const { id, graphRoot, driver, staging } = o;
+export function deleteImage(records: Records, places: Places, id: HexId): Change<Grave[]> {
   const image = records.images.get(id);
   if (image === undefined) throw unknownImage(id);
   const user = records.containers.values().find((container) => container.image === id);
@@ -81,7 +76,7 @@ export function deleteImage(
   records.images.delete(id);
   const layers = unneededLayers(records, image);
   for (const layer of layers) {
-    unmountLayer(records, driver, layer, true);
+    unmountLayer(records, places.driver, layer, true);
     records.layers.delete(layer);
   }
   const graves: Grave[] = [];
@@ -89,38 +84,10 @@ export function deleteImage(
     if (moved(path, grave)) graves.push({ path: grave, large });
   };
   const afterwards = () => {
-    for (const layer of layers) graves.push(...buryLayer(layer, graphRoot, driver, staging));
-    bury(imageDirectory(graphRoot, id), staging.records.grave(id), false);
+    for (const layer of layers) graves.push(...buryLayer(layer, places));
+    bury(imageDirectory(places.graphRoot, id), places.staging.records.grave(id), false);
   };
   return { result: graves, afterwards };
-}
-
-/** Something moved away that is still to be deleted. */
-export interface Grave {
-  readonly path: string;
-  readonly large: boolean;
-}
-
-/** Moves a layer's directory, tar-split and data away. Its record is gone already. */
-export function buryLayer(layer: HexId, graphRoot: string, driver: OverlayDriver, staging: Staging): Grave[] {
-  const grave = staging.driver.grave(layer);
-  driver.bury(layer, () => grave);
-  const graves: Grave[] = [{ path: grave, large: true }];
-  for (const path of [tarSplitPath(graphRoot, layer), join(graphRoot, 'overlay-layers', layer)]) {
-    const other = staging.records.grave(path);
-    if (moved(path, other)) graves.push({ path: other, large: false });
-  }
-  return graves;
-}
-
-function moved(from: string, to: string): boolean {
-  try {
-    renameSync(from, to);
-    return true;
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return false;
-    throw error;
-  }
 }
 
 /** The image's layers from the top down to the first that is used elsewhere; copies of the top layer first. */

@@ -4,17 +4,14 @@ import { join } from 'node:path';
 import { nowNs, toRfc3339 } from '../clock/index.ts';
 import { Failure } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
-import type { Built, OverlayDriver } from './driver/overlay.ts';
+import type { Built } from './driver/overlay.ts';
 import type { Change, Ledger, Records } from './ledger.ts';
-import type { Staging } from './staging.ts';
+import type { Places } from './places.ts';
 import type { Unsynced } from './unsynced.ts';
 import type { LayerRecord, LayerToCommit, StagedLayer } from './types.ts';
 
-export interface LayerWorkshop {
-  readonly graphRoot: string;
+export interface LayerWorkshop extends Places {
   readonly ledger: Ledger;
-  readonly driver: OverlayDriver;
-  readonly staging: Staging;
   readonly unsynced: Unsynced;
 }
 

@@ -1,63 +1,23 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure, codeOf, wrap } from '../errors/index.ts';
-import { type Digest, type HexId, isHexId, newHexId } from '../ids/index.ts';
-import { BlockingCalls, unmountIfMounted } from '../linux/index.ts';
-import type { Logger } from '../log/index.ts';
-import { type Outstanding, UndoStack } from '../sync/index.ts';
-import {
-  containerDirectory,
-  createContainer,
-  deleteContainer,
-  freeNames,
-  idInUse,
-  idMapOf,
-  mountOptionsOf,
-  noIdMaps,
-  unknownContainer,
-} from './containers.ts';
-import { OverlayDriver } from './driver/overlay.ts';
-import { ArtifactStore } from './artifacts/artifact-store.ts';
-import { Health } from './check/health.ts';
+import { type Digest, type HexId, isHexId } from '../ids/index.ts';
+import { unmountIfMounted } from '../linux/index.ts';
+import type { Outstanding } from '../sync/index.ts';
+import type { ArtifactStore } from './artifacts/artifact-store.ts';
+import type { Health } from './check/health.ts';
+import { containerDirectory, containerRoots, deleteContainer, freeNames, mountOptionsOf, unknownContainer } from './containers.ts';
 import { collectGarbage } from './garbage.ts';
-import { readSubordinateIds } from './id-ranges.ts';
+import { idMapOf, noIdMaps } from './id-maps/container.ts';
 import { ImageIndex } from './image-index.ts';
-import {
-  buryLayer,
-  createImage,
-  deleteImage,
-  type Grave,
-  imageDirectory,
-  imageSize,
-  setImageNames,
-  topLayer,
-  unknownImage,
-  writeBigData,
-} from './images.ts';
-import { Ledger, type Records } from './ledger.ts';
-import { LockFile } from './locks/lock-file.ts';
+import { createImage, deleteImage, imageDirectory, imageSize, setImageNames, topLayer, unknownImage, writeBigData } from './images.ts';
+import type { Ledger, Records } from './ledger.ts';
 import { mountLayer, trimUsers, unmountBelow, unmountLayer } from './mounts.ts';
 import { bigDataFileName, layerId } from './names.ts';
-import { Reserve } from './reserve.ts';
+import { type StoreOptions, type StoreParts, partsOf } from './parts.ts';
+import type { Places } from './places.ts';
 import { stageLayer } from './staged-layer.ts';
-import { Staging } from './staging.ts';
-import { Unsynced } from './unsynced.ts';
 import type { ContainerRecord, ImageRecord, LayerRecord, MountRequest, NewContainer, NewImage, StagedLayer } from './types.ts';
-
-export interface StoreOptions {
-  /** `G`, default of CRI-O /var/lib/containers/storage. Made if missing. */
-  readonly graphRoot: string;
-  /** `R`, on a tmpfs, default /run/containers/storage. */
-  readonly runRoot: string;
-  /** Words of `overlay.mountopt`. */
-  readonly mountOptions?: readonly string[];
-  readonly skipMountHome?: boolean;
-  /** `additional_artifact_stores` [I55]. */
-  readonly additionalArtifactStores?: readonly string[];
-  /** False for a command beside the daemon: what was left by a power cut is the daemon's to mend. Default true. */
-  readonly isDaemon?: boolean;
-  readonly log: Logger;
-}
 
 /**
  * containers/storage's overlay store, shared live with podman, skopeo and buildah [J9–J14, J60]. What it answers is
@@ -69,65 +29,25 @@ export class Store {
   readonly runRoot: string;
   /** `G/overlay`. */
   readonly driverHome: string;
-  readonly #log: Logger;
-  readonly #calls: BlockingCalls;
-  readonly #ledger: Ledger;
-  readonly #driver: OverlayDriver;
-  readonly #staging: Staging;
-  readonly #reserve: Reserve;
-  readonly #unsynced: Unsynced;
   /** OCI artifacts, which lie beside the images. */
   readonly artifacts: ArtifactStore;
   /** Finds damage and removes it. */
   readonly health: Health;
+  readonly #parts: StoreParts;
+  readonly #ledger: Ledger;
+  readonly #places: Places;
   readonly #index = new ImageIndex();
-  readonly #creating = new Set<HexId>();
-  readonly #usernsLock: LockFile;
 
-  private constructor(options: StoreOptions) {
-    this.graphRoot = options.graphRoot;
-    this.runRoot = options.runRoot;
-    this.driverHome = join(options.graphRoot, 'overlay');
-    this.#log = options.log;
-    this.#calls = new BlockingCalls();
-    this.#driver = new OverlayDriver({
-      home: this.driverHome,
-      runHome: join(options.runRoot, 'overlay'),
-      mountOptions: options.mountOptions ?? [],
-      skipMountHome: options.skipMountHome ?? false,
-      log: options.log,
-    });
-    this.#staging = new Staging({ driverHome: this.driverHome, graphRoot: options.graphRoot, log: options.log });
-    this.#usernsLock = new LockFile(join(options.graphRoot, 'userns.lock'), this.#calls);
-    this.#reserve = new Reserve(join(options.graphRoot, '.crio-reserve'), options.log);
-    const unsynced = join(options.graphRoot, '.crio-unsynced');
-    this.#unsynced = new Unsynced({ path: unsynced, sync: () => this.syncFileSystem(), log: options.log });
-    this.#ledger = new Ledger({
-      graphRoot: options.graphRoot,
-      runRoot: options.runRoot,
-      calls: this.#calls,
-      reserve: this.#reserve,
-      log: options.log,
-      hooks: {
-        reinitialise: () => this.#driver.initialise(),
-        layersLoaded: () => this.#driver.forget(),
-        deleteIncomplete: (records) => this.#deleteIncomplete(records),
-      },
-    });
-    this.artifacts = new ArtifactStore({
-      root: join(options.graphRoot, 'artifacts'),
-      additional: options.additionalArtifactStores ?? [],
-      calls: this.#calls,
-      log: options.log,
-    });
-    this.health = new Health({
-      graphRoot: options.graphRoot,
-      ledger: this.#ledger,
-      places: this.#places,
-      unsynced: this.#unsynced,
-      removeAll: (graves) => this.#removeAll(graves),
-      log: options.log,
-    });
+  private constructor(parts: StoreParts) {
+    const { places, ledger, artifacts, health } = parts;
+    this.graphRoot = places.graphRoot;
+    this.runRoot = places.runRoot;
+    this.driverHome = places.driver.home;
+    this.artifacts = artifacts;
+    this.health = health;
+    this.#parts = parts;
+    this.#ledger = ledger;
+    this.#places = places;
   }
 
   /** Makes the store if there is none, mounts the driver home on itself and reads all records. */
@@ -136,13 +56,15 @@ export class Store {
       await mkdir(root, { recursive: true, mode: 0o700 });
       for (const kind of ['layers', 'images', 'containers']) await mkdir(join(root, `overlay-${kind}`), { recursive: true, mode: 0o700 });
     }
-    const store = new Store(options);
+    const parts = partsOf(options);
+    const store = new Store(parts);
+    const { staging } = parts.places;
     try {
-      await store.#ledger.change('make', () => ({ result: undefined }));
-      await store.#staging.recover();
-      store.#staging.prepare();
+      await parts.ledger.change('make', () => ({ result: undefined }));
+      await staging.recover();
+      staging.prepare();
       if (options.isDaemon !== false) await store.health.mendUnsynced();
-      await store.#reserve.refill();
+      await parts.reserve.refill();
       return store;
     } catch (error) {
       await store.close();
@@ -152,35 +74,36 @@ export class Store {
 
   /** Waits for changes and removals under way. Mounts stay, the driver home's too. `sync`: everything is on disk then [J51]. */
   async close(options: { readonly sync?: boolean } = {}): Promise<void> {
-    await this.#unsynced.flush();
+    const { unsynced, containers, calls } = this.#parts;
+    await unsynced.flush();
     this.artifacts.close();
     await this.#ledger.close();
-    await this.#staging.close();
+    await this.#places.staging.close();
     if (options.sync === true) await this.syncFileSystem();
-    this.#usernsLock.close();
-    await this.#calls.close();
+    containers.close();
+    await calls.close();
   }
 
   /** Whether containers can have id maps here [J32, J35]: what the kernel and the graph root's file system can do. */
   get mapsIds(): boolean {
-    return this.#driver.mapsIds;
+    return this.#places.driver.mapsIds;
   }
 
   /** Finds what a crash left, for the start of the daemon [J44]; it leaves the disk in the background, see `settled`. */
   async collectGarbage(): Promise<void> {
     const graves = await this.#ledger.change('remove', (records) => collectGarbage(records, this.#places));
-    void this.#removeAll(graves);
+    void this.#parts.removeAll(graves);
     await this.artifacts.collectGarbage();
   }
 
   /** What should have left the disk and could not so far; it is tried again. */
   debris(): Outstanding[] {
-    return this.#staging.debris();
+    return this.#places.staging.debris();
   }
 
   /** Makes all contents durable (syncfs), off the main thread: before layers are committed. */
   syncFileSystem(): Promise<void> {
-    return this.#calls.syncFileSystem(this.graphRoot);
+    return this.#parts.sync();
   }
 
   // Images
@@ -213,12 +136,12 @@ export class Store {
 
   /** Data items are on disk before the record says so; the image's layers must be committed. */
   async createImage(image: NewImage): Promise<ImageRecord> {
-    const staged = this.#staging.records.addition();
+    const staged = this.#places.staging.records.addition();
     try {
       await writeBigData(staged, image.bigData);
       return await this.#ledger.change('make', (records) => createImage(records, this.graphRoot, image, staged));
     } finally {
-      void this.#staging.remove(staged);
+      void this.#places.staging.remove(staged);
     }
   }
 
@@ -228,8 +151,8 @@ export class Store {
 
   /** Refused while a container uses the image; its layers go unless somebody else needs them. Settles when their space is free. */
   async deleteImage(id: HexId): Promise<void> {
-    const graves = await this.#ledger.change('remove', (records) => deleteImage(records, { ...this.#places, id }));
-    await this.#removeAll(graves);
+    const graves = await this.#ledger.change('remove', (records) => deleteImage(records, this.#places, id));
+    await this.#parts.removeAll(graves);
   }
 
   /** Mounts the image's top layer read-only, noexec, nosuid, nodev; counts its users. */
@@ -237,7 +160,10 @@ export class Store {
     return await this.#ledger.change('make', (records) => {
       const layer = topLayer(records, id);
       const request = { options: ['ro', 'noexec', 'nosuid', 'nodev'], volatile: false, label: '' };
-      return { result: mountLayer(records, this.#driver, layer, request), undo: () => unmountLayer(records, this.#driver, layer, false) };
+      return {
+        result: mountLayer(records, this.#places.driver, layer, request),
+        undo: () => unmountLayer(records, this.#places.driver, layer, false),
+      };
     });
   }
 
@@ -248,7 +174,7 @@ export class Store {
   async mountImageMapped(id: HexId, target: string, userNamespace: string): Promise<void> {
     if (!this.mapsIds) throw noIdMaps(this.driverHome);
     await this.#ledger.change('make', (records) => {
-      this.#driver.mountMapped(topLayer(records, id), target, userNamespace);
+      this.#places.driver.mountMapped(topLayer(records, id), target, userNamespace);
       return { result: undefined, undo: () => void unmountIfMounted(target) };
     });
   }
@@ -257,7 +183,7 @@ export class Store {
   async unmountImage(id: HexId, force = false): Promise<void> {
     await this.#ledger.change('remove', (records) => {
       const layer = records.images.get(id)?.layer;
-      if (layer !== undefined) unmountLayer(records, this.#driver, layer, force);
+      if (layer !== undefined) unmountLayer(records, this.#places.driver, layer, force);
       return { result: undefined };
     });
   }
@@ -266,7 +192,7 @@ export class Store {
   async trimImageUsers(id: HexId, o: { readonly users: number; readonly most: number }): Promise<void> {
     await this.#ledger.change('remove', (records) => {
       const layer = records.images.get(id)?.layer;
-      if (layer !== undefined) trimUsers(records, this.#driver, layer, o);
+      if (layer !== undefined) trimUsers(records, this.#places.driver, layer, o);
       return { result: undefined };
     });
   }
@@ -294,13 +220,12 @@ export class Store {
 
   /** Layers of one image are staged and unpacked in parallel and committed bottom-up; the parent is named at the commit. */
   async stageLayer(_parent?: HexId): Promise<StagedLayer> {
-    const { graphRoot } = this;
-    return await stageLayer({ graphRoot, ledger: this.#ledger, driver: this.#driver, staging: this.#staging, unsynced: this.#unsynced });
+    return await stageLayer({ ...this.#parts.places, ledger: this.#ledger, unsynced: this.#parts.unsynced });
   }
 
   /** The directory with a layer's own contents. */
   layerDiffDirectory(id: HexId): string {
-    return join(this.#driver.directory(id), 'diff');
+    return join(this.#places.driver.directory(id), 'diff');
   }
 
   // Containers
@@ -317,49 +242,7 @@ export class Store {
 
   /** Volatile; with its layer, `containerDirectory` and `containerRunDirectory`. A name in use is AlreadyExists, code NAME_IN_USE. */
   async createContainer(wanted: NewContainer): Promise<ContainerRecord> {
-    const id = wanted.id ?? newHexId();
-    // What exists must not be touched by the undo of a second one with the same id.
-    if (this.#creating.has(id) || (await this.container(id)) !== undefined) throw idInUse(id);
-    this.#creating.add(id);
-    try {
-      return await this.#createContainer(id, wanted);
-    } finally {
-      this.#creating.delete(id);
-    }
-  }
-
-  async #createContainer(id: HexId, wanted: NewContainer): Promise<ContainerRecord> {
-    if (wanted.idMap === undefined) return await this.#buildContainer(id, wanted);
-    if (!this.mapsIds) throw noIdMaps(this.driverHome);
-    // Nobody else chooses ids until these are in a record (docs/reference/cri-o-ondisk.md §2.2).
-    using _ = await this.#usernsLock.acquire('exclusive');
-    return await this.#buildContainer(id, wanted);
-  }
-
-  async #buildContainer(id: HexId, wanted: NewContainer): Promise<ContainerRecord> {
-    const layer = newHexId();
-    const subordinate = wanted.idMap !== undefined && 'auto' in wanted.idMap ? await readSubordinateIds() : undefined;
-    const image = await this.#knownImage(wanted.imageId);
-    await this.#ledger.read('layers', () => {}); // So that what the driver knows of the parent's directory is current.
-    const path = this.#staging.driver.addition();
-    const undo = new UndoStack(this.#log);
-    try {
-      undo.push('remove the built layer', () => this.#staging.remove(path));
-      const directories = this.#containerDirectories(id);
-      undo.push('remove the directories', () => Promise.all(directories.map((directory) => this.#staging.remove(directory))));
-      const [built] = await Promise.all([
-        this.#driver.build(path, layer, image.layer),
-        ...directories.map((directory) => mkdir(join(directory, 'userdata'), { recursive: true, mode: 0o700 })),
-      ]);
-      undo.push('remove the link', () => this.#driver.unlink(built));
-      const made = { id, layer, path, built, wanted, subordinate };
-      const record = await this.#ledger.change('make', (records) => createContainer(records, this.#places, made));
-      undo.release();
-      return record;
-    } catch (error) {
-      await undo.run();
-      throw error;
-    }
+    return await this.#parts.containers.create(wanted);
   }
 
   async setContainerMetadata(id: HexId, metadata: string): Promise<void> {
@@ -378,13 +261,13 @@ export class Store {
       if (container === undefined) throw unknownContainer(id);
       const layer = records.layers.get(container.layer);
       if (layer === undefined) throw new Failure('NotFound', `layer ${container.layer} of container ${id}: layer not known`);
-      const path = mountLayer(records, this.#driver, layer.id, {
+      const path = mountLayer(records, this.#places.driver, layer.id, {
         options: mountOptionsOf(container),
         volatile: container.flags.get('Volatile') === true,
         label: request.label ?? layer.mountLabel,
         idMap: idMapOf(container, request),
       });
-      return { result: path, undo: () => unmountLayer(records, this.#driver, layer.id, false) };
+      return { result: path, undo: () => unmountLayer(records, this.#places.driver, layer.id, false) };
     });
   }
 
@@ -397,22 +280,22 @@ export class Store {
   async unmountContainer(id: HexId, force = false): Promise<void> {
     await this.#ledger.change('remove', (records) => {
       const container = records.containers.get(id);
-      if (container === undefined) this.#log.info(`Container ${id} not known, assuming it got already removed`);
-      else unmountLayer(records, this.#driver, container.layer, force);
+      if (container === undefined) this.#parts.log.info(`Container ${id} not known, assuming it got already removed`);
+      else unmountLayer(records, this.#places.driver, container.layer, force);
       return { result: undefined };
     });
   }
 
   /** Unmounts, and removes record, layer and both directories; an unknown container is done already [J21]. */
   async deleteContainer(id: HexId): Promise<void> {
-    const directories = this.#containerDirectories(id);
+    const directories = containerRoots(this.#places, id);
     await unmountBelow(directories);
-    const layer = await this.#ledger.change('remove', (records) => deleteContainer(records, this.#driver, id));
+    const layer = await this.#ledger.change('remove', (records) => deleteContainer(records, this.#places.driver, id));
     if (layer === undefined) return;
-    for (const directory of directories) void this.#staging.remove(directory);
-    void this.#staging.background(`remove layer ${layer}`, async () => {
-      await this.#driver.remove(layer);
-      await this.#reserve.refill();
+    for (const directory of directories) void this.#places.staging.remove(directory);
+    void this.#places.staging.background(`remove layer ${layer}`, async () => {
+      await this.#places.driver.remove(layer);
+      await this.#parts.reserve.refill();
     });
   }
 
@@ -428,33 +311,12 @@ export class Store {
 
   /** Waits until everything that was removed has left the disk. */
   settled(): Promise<void> {
-    return this.#staging.settled();
-  }
-
-  get #places() {
-    return { graphRoot: this.graphRoot, runRoot: this.runRoot, driver: this.#driver, staging: this.#staging };
-  }
-
-  #containerDirectories(id: HexId): string[] {
-    return [this.graphRoot, this.runRoot].map((root) => join(containerDirectory(root, id), '..'));
+    return this.#places.staging.settled();
   }
 
   async #knownImage(id: HexId): Promise<ImageRecord> {
     const image = await this.#ledger.read('images', ({ images }) => images.get(id));
     if (image === undefined) throw unknownImage(id);
     return image;
-  }
-
-  async #removeAll(graves: readonly Grave[]): Promise<void> {
-    await Promise.all(graves.map(({ path, large }) => this.#staging.remove(path, large)));
-    await this.#reserve.refill();
-  }
-
-  #deleteIncomplete(records: Records): void {
-    for (const { id } of records.layers.incomplete()) {
-      this.#log.warn(`Found incomplete layer "${id}", deleting it`);
-      records.layers.delete(id);
-      void this.#removeAll(buryLayer(id, this.graphRoot, this.#driver, this.#staging));
-    }
   }
 }

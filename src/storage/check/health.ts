@@ -1,15 +1,15 @@
 import type { Logger } from '../../log/index.ts';
-import type { Grave } from '../images.ts';
+import type { Grave } from '../graves.ts';
 import type { Ledger } from '../ledger.ts';
+import type { Places } from '../places.ts';
 import type { Unsynced } from '../unsynced.ts';
 import { type Snapshot, check } from './check.ts';
 import { type CheckOptions, type Finding, describe } from './findings.ts';
-import { type RepairOptions, type RepairPlaces, removeDamaged } from './repair.ts';
+import { type RepairOptions, removeDamaged } from './repair.ts';
 
 export interface HealthParts {
-  readonly graphRoot: string;
   readonly ledger: Ledger;
-  readonly places: RepairPlaces;
+  readonly places: Places;
   readonly unsynced: Unsynced;
   readonly removeAll: (graves: readonly Grave[]) => Promise<void>;
   readonly log: Logger;
@@ -27,7 +27,7 @@ export class Health {
   /** Looks for damage, while others may work in the store [J53, J55]. */
   async check(options: CheckOptions): Promise<readonly Finding[]> {
     const before = await this.#snapshot();
-    const findings = await check(this.#parts.graphRoot, before, options);
+    const findings = await check(this.#parts.places.graphRoot, before, options);
     return findings.length === 0 ? findings : stillThere(findings, await this.#snapshot());
   }
 

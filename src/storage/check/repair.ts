@@ -1,18 +1,11 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { HexId } from '../../ids/index.ts';
-import type { OverlayDriver } from '../driver/overlay.ts';
-import { type Grave, buryLayer, imageDirectory } from '../images.ts';
+import { containerRoots } from '../containers.ts';
+import { type Grave, buryLayer } from '../graves.ts';
+import { imageDirectory } from '../images.ts';
 import type { Change, Records } from '../ledger.ts';
-import type { Staging } from '../staging.ts';
+import type { Places } from '../places.ts';
 import type { Finding } from './findings.ts';
-
-export interface RepairPlaces {
-  readonly graphRoot: string;
-  readonly runRoot: string;
-  readonly driver: OverlayDriver;
-  readonly staging: Staging;
-}
 
 export interface RepairOptions {
   /** Damaged containers go too, unless they are mounted [A209]. */
@@ -29,12 +22,7 @@ export interface Repaired {
  * Takes what is damaged out of a store, and nothing else: containers if that is allowed, images that no container uses, and
  * damaged layers with what stands upon them [A209, J59, p28]. Sound layers below stay, so that a pull fetches only the rest.
  */
-export function removeDamaged(
-  records: Records,
-  places: RepairPlaces,
-  findings: readonly Finding[],
-  options: RepairOptions,
-): Change<Repaired> {
+export function removeDamaged(records: Records, places: Places, findings: readonly Finding[], options: RepairOptions): Change<Repaired> {
   const idsOf = (kind: Finding['kind']) => new Set(findings.filter((finding) => finding.kind === kind).map(({ id }) => id));
   const paths: string[] = [];
   const containerLayers = options.removeContainers ? removeContainers(records, places, idsOf('container'), paths) : [];
@@ -42,13 +30,13 @@ export function removeDamaged(
   const layers = [...containerLayers, ...removeLayers(records, idsOf('layer'))];
   const graves: Grave[] = [];
   const afterwards = () => {
-    for (const layer of layers) graves.push(...buryLayer(layer, places.graphRoot, places.driver, places.staging));
+    for (const layer of layers) graves.push(...buryLayer(layer, places));
     for (const path of paths) if (existsSync(path)) graves.push({ path, large: false });
   };
   return { result: { graves, images }, afterwards };
 }
 
-function removeContainers(records: Records, places: RepairPlaces, damaged: ReadonlySet<HexId>, paths: string[]): HexId[] {
+function removeContainers(records: Records, places: Places, damaged: ReadonlySet<HexId>, paths: string[]): HexId[] {
   const layers: HexId[] = [];
   for (const id of damaged) {
     const container = records.containers.get(id);
@@ -57,12 +45,12 @@ function removeContainers(records: Records, places: RepairPlaces, damaged: Reado
     records.layers.delete(container.layer);
     records.mounts.delete(container.layer);
     layers.push(container.layer);
-    for (const root of [places.graphRoot, places.runRoot]) paths.push(join(root, 'overlay-containers', id));
+    paths.push(...containerRoots(places, id));
   }
   return layers;
 }
 
-function removeImages(records: Records, places: RepairPlaces, damaged: ReadonlySet<HexId>, paths: string[]): string[] {
+function removeImages(records: Records, places: Places, damaged: ReadonlySet<HexId>, paths: string[]): string[] {
   const names: string[] = [];
   for (const id of damaged) {
     const image = records.images.get(id);

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import { Failure, codeOf } from '../errors/index.ts';
-import type { IdMap } from './archive/index.ts';
-import type { AutoIdMap, IdMapping } from './types.ts';
+import { Failure, codeOf } from '../../errors/index.ts';
+import type { IdMap } from '../archive/index.ts';
+import type { AutoIdMap, IdMapping } from '../types.ts';
 
 /** The user whose subordinate ids are containers' [G87]. */
 const OWNER = 'containers';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { chooseIdMaps, parseSubordinateIds } from './id-ranges.ts';
+import { chooseIdMaps, parseSubordinateIds } from './ranges.ts';
 
 const map = (containerId: number, hostId: number, size: number) => ({ containerId, hostId, size });
 const none = { uids: [], gids: [] };

@@ -1,0 +1,44 @@
+import { renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { codeOf } from '../errors/index.ts';
+import type { HexId } from '../ids/index.ts';
+import type { Places } from './places.ts';
+import type { Reserve } from './reserve.ts';
+import type { Staging } from './staging.ts';
+import { tarSplitPath } from './staged-layer.ts';
+
+/** Something moved away that is still to be deleted. */
+export interface Grave {
+  readonly path: string;
+  /** Whether it may hold very many files. */
+  readonly large: boolean;
+}
+
+/** Moves a layer's directory, tar-split and data away. Its record is gone already. */
+export function buryLayer(layer: HexId, { graphRoot, driver, staging }: Places): Grave[] {
+  const grave = staging.driver.grave(layer);
+  driver.bury(layer, () => grave);
+  const graves: Grave[] = [{ path: grave, large: true }];
+  for (const path of [tarSplitPath(graphRoot, layer), join(graphRoot, 'overlay-layers', layer)]) {
+    const other = staging.records.grave(path);
+    if (moved(path, other)) graves.push({ path: other, large: false });
+  }
+  return graves;
+}
+
+/** Whether there was something at `from` to be moved. */
+export function moved(from: string, to: string): boolean {
+  try {
+    renameSync(from, to);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** Deletes what was moved away, and takes the reserve again from the space that this gave. */
+export async function removeGraves(graves: readonly Grave[], staging: Staging, reserve: Reserve): Promise<void> {
+  await Promise.all(graves.map(({ path, large }) => staging.remove(path, large)));
+  await reserve.refill();
+}
