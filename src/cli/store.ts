@@ -8,11 +8,12 @@ import type { Context } from './command.ts';
 export function storeOf({ env, globalFlags, terminal }: Pick<Context, 'env' | 'globalFlags' | 'terminal'>) {
   const loaded = loadConfig({ args: globalFlags, env });
   const { config } = validateConfig(loaded.config);
-  const { root, runroot, storageOption } = config.crio;
+  const { root, runroot, imagestore, storageOption } = config.crio;
   const log = createLogger({ level: 'warning', filter: undefined, write: (line) => terminal.err.write(line) });
   const open = async (): Promise<Store> => {
     try {
-      return await Store.open({ graphRoot: root, runRoot: runroot, ...parseStorageOptions(storageOption), isDaemon: false, log });
+      const options = { graphRoot: root, runRoot: runroot, imageStore: imagestore, ...parseStorageOptions(storageOption) };
+      return await Store.open({ ...options, isDaemon: false, log });
     } catch (error) {
       const advice = error instanceof Failure ? error.advice : undefined;
       throw new Failure('Unknown', `unable to open storage: ${textOf(error)}`, {

@@ -37,7 +37,6 @@ export interface Node {
 }
 
 export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Logger): Promise<Node> {
-  refuseImageStore(config);
   await makeDirectories(config);
   const manager = cgroupManagerOf(config);
   const host = readHostFacts();
@@ -115,7 +114,14 @@ async function openStore({ crio, runtime }: Config, log: Logger): Promise<Store>
   const odd = additionalArtifactStores.find((path) => !isAbsolute(path));
   if (odd !== undefined) throw new Failure('InvalidArgument', `additional_artifact_stores entry must be absolute: ${JSON.stringify(odd)}`);
   const options = parseStorageOptions(crio.storageOption);
-  return await Store.open({ graphRoot: crio.root, runRoot: crio.runroot, ...options, additionalArtifactStores, log });
+  return await Store.open({
+    graphRoot: crio.root,
+    runRoot: crio.runroot,
+    imageStore: crio.imagestore,
+    ...options,
+    additionalArtifactStores,
+    log,
+  });
 }
 
 /** With the points that crash tests end it at, if it is started by one. */
@@ -129,14 +135,6 @@ async function makeDirectories(config: Config): Promise<void> {
   const directories = [runtime.containerExitsDir, runtime.containerAttachSocketDir, crio.logDir];
   directories.push(...PIN_KINDS.map((kind) => pinDirectory(runtime.namespacesDir, kind)));
   for (const path of directories) await mkdir(path, { recursive: true, mode: 0o755 });
-}
-
-/** An image store apart from the graph root is not built: silently using the graph root would hide the images that are there. */
-function refuseImageStore(config: Config): void {
-  if (config.crio.imagestore === '') return;
-  throw new Failure('Unimplemented', `imagestore "${config.crio.imagestore}" is not supported`, {
-    advice: 'Remove imagestore from crio.conf and storage.conf.',
-  });
 }
 
 /** Profiles are read once; a handler with a profile of its own has it instead of the global one [K16]. */

@@ -18,7 +18,10 @@ export async function mendStore(config: CrioConfig, store: Store, log: Logger): 
   if (!config.internalRepair || !shutdownWasUnclean(config.cleanShutdownFile)) return lostImages;
   log.warn(`Checking storage directory ${store.graphRoot} for errors because of unclean shutdown`);
   try {
-    const findings = await store.health.check({ digests: false, contents: false, maxOrphanAgeS: ORPHAN_AGE_S });
+    const found = await store.health.check({ digests: false, contents: false, maxOrphanAgeS: ORPHAN_AGE_S });
+    const findings = found.filter(({ mayComeBack }) => !mayComeBack);
+    for (const finding of found.filter(({ mayComeBack }) => mayComeBack))
+      log.warn(`Left as it is, what it stands upon may be in an additional image store that is not mounted: ${describe(finding)}`);
     if (findings.length === 0) return lostImages;
     log.warn(`Attempting to repair storage directory ${store.graphRoot} because of unclean shutdown`);
     tell(findings, log);

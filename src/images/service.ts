@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import { Failure, codeOf, kindOf, textOf, wrap } from '../errors/index.ts';
 import { type Digest, type HexId, hexOf, sha256 } from '../ids/index.ts';
 import type { Logger } from '../log/index.ts';
-import type { ImageRecord } from '../storage/index.ts';
+import { FOREIGN_IMAGE, type ImageRecord } from '../storage/index.ts';
 import { Flights } from '../sync/index.ts';
 import { type ArtifactFile, Artifacts } from './artifacts.ts';
 import { Catalogue } from './catalogue.ts';
@@ -50,6 +51,7 @@ export class ImageService {
   readonly #catalogue: Catalogue;
   readonly #artifacts: Artifacts;
   readonly #usage: RecordUsage;
+  readonly #containerUsage: RecordUsage | undefined;
   readonly #pulls = new Flights<string, HexId>();
   readonly #listeners = new Map<string, Set<(progress: PullProgress) => void>>();
   #settings: ImageSettings;
@@ -66,7 +68,8 @@ export class ImageService {
     this.#sessions = new Sessions(this.#transport);
     this.#catalogue = new Catalogue(store, log);
     this.#artifacts = new Artifacts(store.artifacts, log);
-    this.#usage = new RecordUsage(`${store.driverHome}-images`);
+    this.#usage = new RecordUsage(join(store.imageRoot, 'overlay-images'), 'images.json');
+    if (store.imageRoot !== store.graphRoot) this.#containerUsage = new RecordUsage(join(store.graphRoot, 'overlay-containers'));
   }
 
   /** Ends the connections to registries. */
@@ -226,9 +229,10 @@ export class ImageService {
     return { file, defaults, namespaceDir };
   }
 
-  /** Usage of the image records' directory, as the reference reports it [I79]. */
-  async fsInfo(): Promise<ImageFsUsage> {
-    return await this.#usage.measure();
+  /** Usage of the image records' directory, as the reference reports it [I79]; with an image store, of the containers' too [I80]. */
+  async fsInfo(): Promise<{ readonly images: ImageFsUsage; readonly containers: ImageFsUsage }> {
+    const [containers, images] = [await this.#containerUsage?.measure(), await this.#usage.measure()];
+    return { images, containers: containers ?? images };
   }
 
   async #pullCandidates(order: NamedPull, signal: AbortSignal): Promise<HexId> {
@@ -337,6 +341,8 @@ export class ImageService {
       await this.#store.deleteImage(id);
       this.#log.info(`Removed image: ${id}`);
     } catch (error) {
+      // Another store's is as good as not there to whoever removes it [J37].
+      if (codeOf(error) === FOREIGN_IMAGE) this.#log.info(`Not removed: ${textOf(error)}`);
       if (kindOf(error) === 'NotFound') return;
       throw prefix === undefined ? error : wrap(prefix, error);
     }

@@ -5,7 +5,7 @@ export type ImageStore = Pick<
   Store,
   | 'graphRoot'
   | 'artifacts'
-  | 'driverHome'
+  | 'imageRoot'
   | 'images'
   | 'imageBigData'
   | 'createImage'

@@ -11,20 +11,22 @@ interface Measured {
 
 /**
  * ImageFsInfo's figures: the directory of image records, apparent sizes and entries [I79]. It changes only when
- * the list of images is saved, so between two saves the last walk's result is the answer.
+ * the list of images is saved, so between two saves the last walk's result is the answer. Without such a list it is walked each time.
  */
 export class RecordUsage {
   readonly #dir: string;
+  readonly #list: string | undefined;
   #last: Measured | undefined;
 
-  constructor(dir: string) {
+  constructor(dir: string, list?: string) {
     this.#dir = dir;
+    this.#list = list;
   }
 
   async measure(): Promise<ImageFsUsage> {
     try {
       const version = await this.#version();
-      if (this.#last?.version !== version) this.#last = { version, ...(await walk(this.#dir)) };
+      if (this.#list === undefined || this.#last?.version !== version) this.#last = { version, ...(await walk(this.#dir)) };
     } catch (error) {
       throw wrap(`get image fs info unable to get usage for ${this.#dir}: get disk usage for path ${this.#dir}`, error);
     }
@@ -33,7 +35,7 @@ export class RecordUsage {
   }
 
   async #version(): Promise<string> {
-    const paths = [this.#dir, join(this.#dir, 'images.json')];
+    const paths = [this.#dir, ...(this.#list === undefined ? [] : [join(this.#dir, this.#list)])];
     const stats = await Promise.all(paths.map((path) => lstat(path, { bigint: true }).catch(ignoreMissing)));
     return stats.map((stat) => (stat === undefined ? '-' : `${stat.ino}/${stat.mtimeNs}/${stat.size}`)).join(' ');
   }

@@ -76,7 +76,7 @@ export class ContainerMaker {
       const directories = containerRoots(places, id);
       undo.push('remove the directories', () => Promise.all(directories.map((directory) => staging.remove(directory))));
       const [built] = await Promise.all([
-        driver.build(path, layer, image.layer),
+        driver.build(path, layer, image.layer, { home: driver.home }),
         ...directories.map((directory) => mkdir(join(directory, 'userdata'), { recursive: true, mode: 0o700 })),
       ]);
       undo.push('remove the link', () => driver.unlink(built));

@@ -61,12 +61,12 @@ export function createContainer(
   const idMap = idMapsFor(records, wanted, subordinate);
   const { driver, staging } = places;
   driver.checkBelow(parent, built);
-  driver.publish(path, layer, () => staging.driver.grave(layer));
+  const directory = driver.publish(path, layer, built, () => staging.driver.grave(layer));
   const created = toRfc3339(nowNs());
   records.layers.add(containerLayer(layer, parent, created, wanted), 'volatile');
   const record = containerRecord(id, layer, created, wanted, idMap);
   records.containers.add(record);
-  return { result: record, undo: () => renameSync(driver.directory(layer), path) };
+  return { result: record, undo: () => renameSync(directory, path) };
 }
 
 /**

@@ -15,7 +15,7 @@ export interface ImageUse {
   readonly containers: number;
 }
 
-/** What takes up space below a storage root, in bytes. */
+/** What takes up space below a storage root and its image store, in bytes; additional image stores take nothing of ours. */
 export interface DiskUse {
   readonly images: readonly ImageUse[];
   /** All images together, each layer once. */
@@ -32,7 +32,7 @@ export interface DiskUse {
 
 /** Reads records, and walks what they do not know the size of: writable layers, artifacts, staging directories. */
 export async function diskUse(store: Store, isMounted: (layer: HexId) => boolean): Promise<DiskUse> {
-  const [layers, images, containers] = [await store.layers(), await store.images(), await store.containers()];
+  const [layers, images, containers] = [await store.layers(), await store.ownImages(), await store.containers()];
   const byId = new Map(layers.map((layer) => [layer.id, layer] as const));
   const chains = new Map(images.map((image) => [image.id, chainOf(image.layer, byId)] as const));
   const users = new Map<HexId, number>();
@@ -57,7 +57,6 @@ export async function diskUse(store: Store, isMounted: (layer: HexId) => boolean
     name,
     size: await artifactBytes(root, manifest),
   }));
-  const places = [join(store.driverHome, 'staging'), join(store.driverHome, 'tempdirs'), join(store.graphRoot, 'overlay-layers', 'tmp')];
   return {
     images: used,
     imageBytes: sizeOf(inImages),
@@ -65,7 +64,7 @@ export async function diskUse(store: Store, isMounted: (layer: HexId) => boolean
     containers: await Promise.all(measured),
     artifacts: await Promise.all(artifacts),
     orphans: orphans.map((layer) => ({ id: layer.id, size: sizeOf([layer]) })),
-    staged: (await Promise.all(places.map(bytesBelow))).reduce((sum, bytes) => sum + bytes, 0n),
+    staged: (await Promise.all(store.stagingDirectories.map(bytesBelow))).reduce((sum, bytes) => sum + bytes, 0n),
   };
 }
 

@@ -11,7 +11,7 @@ import type { Places } from './places.ts';
  * name of an id that no record knows [J44]. Only for the start of the daemon: another CRI-O is not running then.
  */
 export function collectGarbage(records: Records, places: Places): Change<Grave[]> {
-  const { graphRoot, runRoot, driver } = places;
+  const { graphRoot, runRoot, imageRoot, driver } = places;
   const orphans = orphanedLayers(records);
   for (const layer of orphans) {
     records.layers.delete(layer);
@@ -22,11 +22,11 @@ export function collectGarbage(records: Records, places: Places): Change<Grave[]
     for (const layer of orphans) graves.push(...buryLayer(layer, places));
     for (const layer of driver.layersOnDisk()) if (records.layers.get(layer) === undefined) graves.push(...buryLayer(layer, places));
     driver.removeDanglingLinks();
-    const images = strays(join(graphRoot, 'overlay-images'), (id) => records.images.get(id) !== undefined);
+    const images = [...new Set([graphRoot, imageRoot])].flatMap((root) => strays(join(root, 'overlay-images'), isImageOf(records, root)));
     const isContainer = (id: HexId) => records.containers.get(id) !== undefined;
     const containers = strays(join(graphRoot, 'overlay-containers'), isContainer);
     const runs = hasTransientRecords(runRoot) ? [] : strays(join(runRoot, 'overlay-containers'), isContainer);
-    for (const path of [...images, ...containers, ...runs, ...halfWritten(graphRoot, runRoot)]) graves.push({ path, large: false });
+    for (const path of [...images, ...containers, ...runs, ...halfWritten(places)]) graves.push({ path, large: false });
   };
   return { result: graves, afterwards };
 }
@@ -42,15 +42,22 @@ function orphanedLayers(records: Records): HexId[] {
     .map((layer) => layer.id);
 }
 
+function isImageOf(records: Records, root: string): (id: HexId) => boolean {
+  const ids = new Set<HexId>();
+  for (const own of records.images.ownValues()) if (own.root === root) ids.add(own.record.id);
+  return (id) => ids.has(id);
+}
+
 /** podman's `transient_store` keeps its container records below the run root, where we do not read them. */
 function hasTransientRecords(runRoot: string): boolean {
   return namesIn(join(runRoot, 'overlay-containers')).some((name) => name.endsWith('.json'));
 }
 
 /** Record files that were being written: whoever writes one holds its lock, and now we hold them all. */
-function halfWritten(graphRoot: string, runRoot: string): string[] {
-  const places = ['layers', 'images', 'containers'].map((kind) => join(graphRoot, `overlay-${kind}`));
-  return [...places, join(runRoot, 'overlay-layers')].flatMap((directory) =>
+function halfWritten({ graphRoot, runRoot, imageRoot }: Places): string[] {
+  const kinds = ['layers', 'images', 'containers'].map((kind) => `overlay-${kind}`);
+  const directories = [graphRoot, imageRoot].flatMap((root) => kinds.map((kind) => join(root, kind)));
+  return [...new Set([...directories, join(runRoot, 'overlay-layers')])].flatMap((directory) =>
     namesIn(directory)
       .filter((name) => name.startsWith('.tmp-'))
       .map((name) => join(directory, name)),

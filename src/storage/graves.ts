@@ -1,8 +1,8 @@
 import { renameSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { codeOf } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
-import type { Places } from './places.ts';
+import { type Places, stagingOf } from './places.ts';
 import type { Reserve } from './reserve.ts';
 import type { Staging } from './staging.ts';
 import { tarSplitPath } from './staged-layer.ts';
@@ -14,11 +14,14 @@ export interface Grave {
   readonly large: boolean;
 }
 
-/** Moves a layer's directory, tar-split and data away. Its record is gone already. */
-export function buryLayer(layer: HexId, { graphRoot, driver, staging }: Places): Grave[] {
-  const grave = staging.driver.grave(layer);
-  driver.bury(layer, () => grave);
-  const graves: Grave[] = [{ path: grave, large: true }];
+/** Moves a layer's directories, tar-split and data away. Its record is gone already. */
+export function buryLayer(layer: HexId, places: Places): Grave[] {
+  const { graphRoot, driver, staging } = places;
+  const graves = [...driver.ownHomes].map((home) => {
+    const grave = stagingOf(places, dirname(home)).driver.grave(layer);
+    driver.bury(layer, home, () => grave);
+    return { path: grave, large: true };
+  });
   for (const path of [tarSplitPath(graphRoot, layer), join(graphRoot, 'overlay-layers', layer)]) {
     const other = staging.records.grave(path);
     if (moved(path, other)) graves.push({ path: other, large: false });
@@ -37,8 +40,8 @@ export function moved(from: string, to: string): boolean {
   }
 }
 
-/** Deletes what was moved away, and takes the reserve again from the space that this gave. */
-export async function removeGraves(graves: readonly Grave[], staging: Staging, reserve: Reserve): Promise<void> {
+/** Deletes what was moved away, and takes the reserves again from the space that this gave. */
+export async function removeGraves(graves: readonly Grave[], staging: Staging, reserves: readonly Reserve[]): Promise<void> {
   await Promise.all(graves.map(({ path, large }) => staging.remove(path, large)));
-  await reserve.refill();
+  await Promise.all(reserves.map((reserve) => reserve.refill()));
 }

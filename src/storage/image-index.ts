@@ -15,7 +15,7 @@ export class ImageIndex {
   of(records: Records, generation: number): this {
     if (generation === this.#generation) return this;
     this.#generation = generation;
-    this.#all = Object.freeze([...records.images.values()]);
+    this.#all = Object.freeze(withOwnNames(records.images.values()));
     this.#byId = new Map(this.#all.map((image) => [image.id, image]));
     this.#byName = new Map(this.#all.flatMap((image) => image.names.map((name) => [name, image] as const)));
     // Of several images with one manifest digest the first counts, hence the reverse order.
@@ -37,4 +37,14 @@ export class ImageIndex {
     const matches = this.#all.filter((image) => image.id.startsWith(prefix));
     return matches.length === 1 ? matches[0] : undefined;
   }
+}
+
+/** A name belongs to the first image that has it: those of additional stores come last. */
+function withOwnNames(images: Iterable<ImageRecord>): ImageRecord[] {
+  const taken = new Set<string>();
+  return [...images].map((image) => {
+    const names = image.names.filter((name) => !taken.has(name));
+    for (const name of names) taken.add(name);
+    return names.length === image.names.length ? image : Object.freeze({ ...image, names });
+  });
 }

@@ -8,7 +8,7 @@ import { type Grave, buryLayer, moved } from './graves.ts';
 import type { Change, Records } from './ledger.ts';
 import { bigDataFileName } from './names.ts';
 import { unmountLayer } from './mounts.ts';
-import type { Places } from './places.ts';
+import { type Places, stagingOf } from './places.ts';
 import type { ImageRecord, NewImage } from './types.ts';
 
 export function imageDirectory(graphRoot: string, id: HexId): string {
@@ -30,16 +30,16 @@ export async function writeBigData(directory: string, items: NewImage['bigData']
  * Adds an image whose data lies in `staged`, or renews the one with the same id: its data items are rewritten, the
  * new names go before the old ones (docs/reference/cri-o-ondisk.md §1.3). An image with that id and another top layer is AlreadyExists.
  */
-export function createImage(records: Records, graphRoot: string, image: NewImage, staged: string): Change<ImageRecord> {
-  const existing = records.images.get(image.id);
+export function createImage(records: Records, imageRoot: string, image: NewImage, staged: string): Change<ImageRecord> {
+  const existing = records.images.changeable(image.id);
   if (existing !== undefined && existing.layer !== image.layer)
     throw new Failure('AlreadyExists', `creating image "${image.id}": that ID is already in use`);
   if (image.layer !== undefined && records.layers.get(image.layer) === undefined)
     throw new Failure('NotFound', `top layer ${image.layer} of image ${image.id} is not known: layer not known`);
-  const directory = imageDirectory(graphRoot, image.id);
+  const directory = imageDirectory(imageRoot, image.id);
   if (existsSync(directory)) for (const name of readdirSync(staged)) renameSync(join(staged, name), join(directory, name));
   else {
-    mkdirSync(join(graphRoot, 'overlay-images'), { recursive: true, mode: 0o700 });
+    mkdirSync(join(imageRoot, 'overlay-images'), { recursive: true, mode: 0o700 });
     renameSync(staged, directory);
   }
   // Signatures that the image came with before stay known when it comes without.
@@ -53,7 +53,7 @@ export function createImage(records: Records, graphRoot: string, image: NewImage
 
 /** Gives an image exactly these names; another image that holds one of them loses it. */
 export function setImageNames(records: Records, id: HexId, names: readonly string[]): Change<void> {
-  const existing = records.images.get(id);
+  const existing = records.images.changeable(id);
   if (existing === undefined) throw unknownImage(id);
   takeNames(records, id, names);
   records.images.set(withNames(existing, names));
@@ -65,15 +65,15 @@ export function setImageNames(records: Records, id: HexId, names: readonly strin
  * The answer is what is left to delete.
  */
 export function deleteImage(records: Records, places: Places, id: HexId): Change<Grave[]> {
-  const image = records.images.get(id);
-  if (image === undefined) throw unknownImage(id);
+  const image = records.images.own(id);
+  if (image === undefined) throw records.images.get(id) === undefined ? unknownImage(id) : foreignImage(id);
   const user = records.containers.values().find((container) => container.image === id);
   if (user !== undefined)
     throw new Failure('FailedPrecondition', `image used by ${user.id}: image is in use by a container`, {
       code: 'IMAGE_IN_USE',
       advice: 'Remove the container first.',
     });
-  records.images.delete(id);
+  const roots = records.images.delete(id);
   const layers = unneededLayers(records, image);
   for (const layer of layers) {
     unmountLayer(records, places.driver, layer, true);
@@ -85,7 +85,7 @@ export function deleteImage(records: Records, places: Places, id: HexId): Change
   };
   const afterwards = () => {
     for (const layer of layers) graves.push(...buryLayer(layer, places));
-    bury(imageDirectory(places.graphRoot, id), places.staging.records.grave(id), false);
+    for (const root of roots) bury(imageDirectory(root, id), stagingOf(places, root).records.grave(id), false);
   };
   return { result: graves, afterwards };
 }
@@ -93,14 +93,14 @@ export function deleteImage(records: Records, places: Places, id: HexId): Change
 /** The image's layers from the top down to the first that is used elsewhere; copies of the top layer first. */
 function unneededLayers(records: Records, image: ImageRecord): HexId[] {
   const used = new Set<HexId>();
-  for (const other of records.images.values())
+  for (const { record: other } of records.images.ownValues())
     for (const layer of [other.layer, ...other.mappedLayers]) if (layer !== undefined) used.add(layer);
   for (const container of records.containers.values()) used.add(container.layer);
   const children = new Map<HexId, number>();
   for (const { parent } of records.layers.values()) if (parent !== undefined) children.set(parent, (children.get(parent) ?? 0) + 1);
   const unneeded: HexId[] = [];
   const remove = (layer: HexId): HexId | undefined => {
-    const record = records.layers.get(layer);
+    const record = records.layers.own(layer);
     if (record === undefined || used.has(layer) || (children.get(layer) ?? 0) > 0) return undefined;
     unneeded.push(layer);
     if (record.parent !== undefined) children.set(record.parent, (children.get(record.parent) ?? 1) - 1);
@@ -137,6 +137,16 @@ export function digestsOf(image: ImageRecord): Digest[] {
   const manifests = [...image.bigDataDigests].filter(([key]) => key.startsWith('manifest')).map(([, digest]) => digest);
   return [...new Set(image.digest === undefined ? manifests : [image.digest, ...manifests])];
 }
+
+/** To whoever removes an image it counts as not there [J37]. */
+function foreignImage(id: HexId): Failure {
+  return new Failure('NotFound', `image "${id}" lies in an additional image store, which is only read: image not known`, {
+    code: FOREIGN_IMAGE,
+  });
+}
+
+/** Code of the failure that says: an image cannot be removed, because it is another store's. */
+export const FOREIGN_IMAGE = 'FOREIGN_IMAGE';
 
 export function unknownImage(what: string): Failure {
   return new Failure('NotFound', `locating image "${what}": image not known`);
@@ -183,7 +193,9 @@ function withNames(record: ImageRecord, names: readonly string[]): ImageRecord {
 }
 
 function takeNames(records: Records, owner: HexId, names: readonly string[]): void {
-  const losers = records.images.values().filter((image) => image.id !== owner && image.names.some((name) => names.includes(name)));
+  // What another root's images are called is not ours to change: the index finds the names where they come first.
+  const mine = records.images.values().filter((image) => records.images.changeable(image.id) === image);
+  const losers = mine.filter((image) => image.id !== owner && image.names.some((name) => names.includes(name)));
   for (const other of losers.toArray()) {
     records.images.set({ ...other, names: other.names.filter((name) => !names.includes(name)) });
   }

@@ -5,6 +5,7 @@ export { type CheckOptions, type Finding, countOf, describe } from './check/find
 export { removeStorage } from './check/remove-storage.ts';
 export { type DiskUse, type ImageUse, diskUse } from './disk-use.ts';
 export { type DriverSettings, parseStorageOptions } from './options.ts';
+export { FOREIGN_IMAGE } from './images.ts';
 export type { StoreOptions } from './parts.ts';
 export { Store } from './store.ts';
 export type {

@@ -4,20 +4,24 @@ import { codeOf, textOf } from '../errors/index.ts';
 import type { BlockingCalls } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { LockFile } from './locks/lock-file.ts';
+import { LockSet } from './locks/lock-set.ts';
+import { ReadLock } from './locks/read-lock.ts';
 import { ContainerSet } from './records/containers.ts';
-import { Domain, type PreparedFile, RecordFile } from './records/domain.ts';
+import { Domain, type DomainFile, type Medium, type PreparedFile, RecordFile, type RootedFile } from './records/domain.ts';
 import { containerFormat, imageFormat, layerFormat, mountFormat, type MountRecord } from './records/formats.ts';
+import { ImageSet } from './records/images.ts';
 import { LayerSet } from './records/layers.ts';
 import type { RecordList } from './records/list.ts';
 import type { Reserve } from './reserve.ts';
-import type { ImageRecord } from './types.ts';
+import type { Roots } from './places.ts';
+import type { ImageRecord, LayerRecord } from './types.ts';
 
 const TMPFS_MAGIC = 0x01021994;
 
 /** All records of a store, as a change sees them: current, and nobody else writes. */
 export interface Records {
   readonly layers: LayerSet;
-  readonly images: RecordList<ImageRecord>;
+  readonly images: ImageSet;
   readonly containers: ContainerSet;
   readonly mounts: RecordList<MountRecord>;
 }
@@ -57,16 +61,16 @@ export interface LedgerHooks {
 }
 
 export interface LedgerParts {
-  readonly graphRoot: string;
-  readonly runRoot: string;
+  readonly roots: Roots;
   readonly calls: BlockingCalls;
-  readonly reserve: Reserve;
+  /** Of each file system that records are written to. */
+  readonly reserves: readonly Reserve[];
   readonly log: Logger;
   readonly hooks: LedgerHooks;
 }
 
 /**
- * The records of a store, its five locks in their order (docs/reference/cri-o-ondisk.md §2.2), and changes to them.
+ * The records of a store, its locks in their order (docs/reference/cri-o-ondisk.md §2.2), and changes to them.
  *
  * A change is one synchronous function. Those that are waiting when the locks come are applied one after the other
  * and saved together, so that a busy daemon writes the files once for many changes, and no lock is ever held over
@@ -76,14 +80,15 @@ export class Ledger {
   readonly records: Records;
   readonly #log: Logger;
   readonly #hooks: LedgerHooks;
-  readonly #reserve: Reserve;
+  readonly #reserves: readonly Reserve[];
   readonly #storageLock: LockFile;
   #storageSeen: Buffer | undefined;
   #layersUnchecked = false;
-  readonly #layers: Domain;
-  readonly #images: Domain;
-  readonly #containers: Domain;
-  readonly #mounts: Domain;
+  /** In the order of their locks, own ones and those of additional image stores. */
+  readonly #layers: readonly Domain[];
+  readonly #images: readonly Domain[];
+  readonly #containers: readonly Domain[];
+  readonly #mounts: readonly Domain[];
   readonly #pending: Pending[] = [];
   #draining: Promise<void> | undefined;
   /** Whether what is in memory is current because we hold the locks. */
@@ -92,31 +97,61 @@ export class Ledger {
   constructor(o: LedgerParts) {
     this.#log = o.log;
     this.#hooks = o.hooks;
-    this.#reserve = o.reserve;
-    const at = (...parts: string[]) => join(o.graphRoot, ...parts);
-    const lock = (path: string) => new LockFile(path, o.calls);
-    const layers = new RecordFile(at('overlay-layers', 'layers.json'), layerFormat, 'durable');
-    const volatileLayers = new RecordFile(at('overlay-layers', 'volatile-layers.json'), layerFormat, 'volatile');
-    const images = new RecordFile(at('overlay-images', 'images.json'), imageFormat, 'durable');
-    const containers = new RecordFile(at('overlay-containers', 'containers.json'), containerFormat, 'durable');
-    const volatileContainers = new RecordFile(at('overlay-containers', 'volatile-containers.json'), containerFormat, 'volatile');
-    const inMemory = statfsSync(o.runRoot).type === TMPFS_MAGIC;
-    const mountpoints = join(o.runRoot, 'overlay-layers', 'mountpoints.json');
+    this.#reserves = o.reserves;
+    const { graphRoot, runRoot, imageRoot, additional } = o.roots;
+    const lock = (...path: string[]) => new LockFile(join(...path), o.calls);
+    const at = (name: string) => join(graphRoot, 'overlay-containers', name);
+    const containers = new RecordFile(at('containers.json'), containerFormat, 'durable');
+    const volatileContainers = new RecordFile(at('volatile-containers.json'), containerFormat, 'volatile');
+    const inMemory = statfsSync(runRoot).type === TMPFS_MAGIC;
+    const mountpoints = join(runRoot, 'overlay-layers', 'mountpoints.json');
     const mounts = new RecordFile(mountpoints, mountFormat, inMemory ? 'memory' : 'volatile');
-    this.#storageLock = lock(at('storage.lock'));
-    this.#layers = new Domain(lock(at('overlay-layers', 'layers.lock')), [layers, volatileLayers], {
-      watchFiles: true,
-      onLoad: () => {
-        this.#layersUnchecked = true;
-        o.hooks.layersLoaded();
+    const writable = [...new Set([imageRoot, graphRoot])];
+
+    const durable = layerFile(graphRoot, 'layers.json', 'durable');
+    const pulled = imageRoot === graphRoot ? durable : layerFile(imageRoot, 'layers.json', 'durable');
+    const volatile = layerFile(graphRoot, 'volatile-layers.json', 'volatile');
+    const images = writable.map((root) => imageFile(root, 'durable'));
+    const foreign = additional.map((root) => ({
+      layers: ['layers.json', 'volatile-layers.json'].map((name) => layerFile(root, name, 'foreign')),
+      image: imageFile(root, 'foreign'),
+      domain: (kind: string, files: readonly DomainFile[]) => foreignDomain(root, kind, files, o),
+    }));
+
+    this.#storageLock = lock(graphRoot, 'storage.lock');
+    const layersLocks = [graphRoot, ...(imageRoot === graphRoot ? [] : [imageRoot])].map((root) =>
+      lock(root, 'overlay-layers', 'layers.lock'),
+    );
+    const ownLayers = new Domain(
+      new LockSet(layersLocks),
+      [...new Set([durable, pulled, volatile])].map(({ file }) => file),
+      {
+        watchFiles: true,
+        onLoad: () => {
+          this.#layersUnchecked = true;
+          o.hooks.layersLoaded();
+        },
       },
-    });
-    this.#images = new Domain(lock(at('overlay-images', 'images.lock')), [images]);
-    this.#containers = new Domain(lock(at('overlay-containers', 'containers.lock')), [containers, volatileContainers]);
-    this.#mounts = new Domain(lock(join(o.runRoot, 'overlay-layers', 'mountpoints.lock')), [mounts]);
+    );
+    this.#layers = [
+      ownLayers,
+      ...foreign.map(({ layers, domain }) =>
+        domain(
+          'layers',
+          layers.map(({ file }) => file),
+        ),
+      ),
+    ];
+    const ownImages = images.map(({ root, file }) => new Domain(lock(root, 'overlay-images', 'images.lock'), [file]));
+    this.#images = [...ownImages, ...foreign.map(({ image, domain }) => domain('images', [image.file]))];
+    this.#containers = [new Domain(lock(at('containers.lock')), [containers, volatileContainers])];
+    this.#mounts = [new Domain(lock(runRoot, 'overlay-layers', 'mountpoints.lock'), [mounts])];
     this.records = {
-      layers: new LayerSet(layers, volatileLayers),
-      images: images.records,
+      layers: new LayerSet({ durable, pulled, volatile, foreign: foreign.flatMap(({ layers }) => layers) }),
+      images: new ImageSet(
+        images,
+        foreign.map(({ image }) => image),
+      ),
       containers: new ContainerSet(containers, volatileContainers),
       mounts: mounts.records,
     };
@@ -124,15 +159,16 @@ export class Ledger {
 
   /** Counts loads and saves of the images: whoever keeps something made from them knows when it is out of date. */
   get imageGeneration(): number {
-    return this.#images.generation;
+    return this.#images.reduce((sum, { generation }) => sum + generation, 0);
   }
 
   /** Reads under the shared lock of one kind of record; never waits for changes of this process. */
   async read<T>(what: 'layers' | 'images' | 'containers', look: (records: Records) => T): Promise<T> {
-    const domain = { layers: this.#layers, images: this.#images, containers: this.#containers }[what];
+    const domains = { layers: this.#layers, images: this.#images, containers: this.#containers }[what];
     if (this.#current) return look(this.records);
-    using _ = await domain.lock.acquire('shared');
-    await domain.refresh();
+    using held = new DisposableStack();
+    for (const { lock } of domains) held.use(await lock.acquire('shared'));
+    for (const domain of domains) await domain.refresh();
     return look(this.records);
   }
 
@@ -151,7 +187,7 @@ export class Ledger {
   /** Waits for the changes under way. */
   async close(): Promise<void> {
     await this.#draining;
-    for (const { lock } of [this.#layers, this.#images, this.#containers, this.#mounts]) lock.close();
+    for (const { lock } of this.#domains('make')) lock.close();
     this.#storageLock.close();
   }
 
@@ -172,7 +208,7 @@ export class Ledger {
   async #underLocks(work: () => Promise<void>): Promise<void> {
     using held = new DisposableStack();
     held.use(await this.#storageLock.acquire('exclusive'));
-    for (const { lock } of this.#domains('make')) held.use(await lock.acquire('exclusive'));
+    for (const { lock, mode } of this.#domains('make')) held.use(await lock.acquire(mode));
     const stored = this.#storageLock.readRecord();
     if (this.#storageSeen === undefined || !stored.equals(this.#storageSeen)) {
       await this.#hooks.reinitialise();
@@ -217,7 +253,7 @@ export class Ledger {
     try {
       await this.#save(kind);
     } catch (error) {
-      if (kind !== 'remove' || codeOf(error) !== 'ENOSPC' || !this.#reserve.release()) throw error;
+      if (kind !== 'remove' || codeOf(error) !== 'ENOSPC' || !this.#releaseReserves()) throw error;
       await this.#save(kind);
     }
   }
@@ -240,8 +276,12 @@ export class Ledger {
     for (const file of prepared) await file.commit();
   }
 
+  #releaseReserves(): boolean {
+    return this.#reserves.map((reserve) => reserve.release()).includes(true);
+  }
+
   #domains(kind: ChangeKind): readonly Domain[] {
-    const order = [this.#layers, this.#images, this.#containers, this.#mounts];
+    const order = [this.#layers, this.#images, this.#containers, this.#mounts].flat();
     return kind === 'make' ? order : order.toReversed();
   }
 
@@ -252,4 +292,24 @@ export class Ledger {
       this.#log.error(`Storage could not ${what}: ${textOf(error)}`);
     }
   }
+}
+
+function layerFile(root: string, name: string, medium: Medium): RootedFile<LayerRecord> {
+  return { root, file: new RecordFile(join(root, 'overlay-layers', name), layerFormat, medium) };
+}
+
+function imageFile(root: string, medium: Medium): RootedFile<ImageRecord> {
+  return { root, file: new RecordFile(join(root, 'overlay-images', 'images.json'), imageFormat, medium) };
+}
+
+/** Records of an additional image store [J37]. Where they cannot be read any more, what was read before counts on. */
+function foreignDomain(root: string, kind: string, files: readonly DomainFile[], o: LedgerParts): Domain {
+  let told = '';
+  const onBroken = (error: unknown) => {
+    const text = textOf(error);
+    if (text !== told) o.log.warn(`Additional image store ${root} cannot be read, what it held before counts on: ${text}`);
+    told = text;
+  };
+  const lock = new ReadLock(join(root, `overlay-${kind}`, `${kind}.lock`), o.calls);
+  return new Domain(lock, files, { watchFiles: true, onLoad: () => o.hooks.layersLoaded(), onBroken });
 }

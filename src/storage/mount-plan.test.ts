@@ -8,6 +8,7 @@ const id = '7a400d7a83b9d46803b7d98e03ae18fd768a76e8179360cfbef7887b141968ed';
 const link = 'SMAZONBBAYXHALBJTYK45K3LHF';
 const inputs: MountInputs = {
   layerDirectory: `${H}/${id}`,
+  target: `${H}/${id}/merged`,
   lowers: [`${H}/l/${link}`],
   defaultOptions: [],
   options: [],

@@ -4,6 +4,8 @@ import { MS } from '../linux/index.ts';
 export interface MountInputs {
   /** `H/<layer>`. */
   readonly layerDirectory: string;
+  /** The mount point. */
+  readonly target: string;
   /** The lower directories without the layer's own `diff`; empty for a base layer. */
   readonly lowers: readonly string[];
   /** `mountopt` of the configuration, single words. */
@@ -57,9 +59,9 @@ const FLAG_WORDS: ReadonlyMap<string, { readonly set?: number; readonly clear?: 
   ['nostrictatime', { clear: MS.STRICTATIME }],
 ]);
 
-/** The overlay mount of a layer at its `merged` (docs/reference/cri-o-ondisk.md §3.2) [J25]. */
+/** The overlay mount of a layer (docs/reference/cri-o-ondisk.md §3.2) [J25]. */
 export function planMount(inputs: MountInputs): MountPlan {
-  const { layerDirectory, label } = inputs;
+  const { layerDirectory, target, label } = inputs;
   const words = effectiveOptions(inputs);
   const readOnly = words.includes('ro');
   const flags = mountFlags(words);
@@ -70,7 +72,7 @@ export function planMount(inputs: MountInputs): MountPlan {
   const upper = readOnly ? undefined : { upperdir: `${layerDirectory}/diff`, workdir: `${layerDirectory}/work` };
   const parameters = rest.map(keyAndValue);
   if (label !== '') parameters.push(['context', label]);
-  const plan = { target: `${layerDirectory}/merged`, flags, lowers, upper, parameters };
+  const plan = { target, flags, lowers, upper, parameters };
   return { ...plan, data: dataString(plan) };
 }
 

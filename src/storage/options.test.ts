@@ -3,11 +3,17 @@ import { test } from 'node:test';
 import { parseStorageOptions } from './options.ts';
 
 test('[J3] the last mountopt counts; prefixes of the driver are optional', () => {
-  assert.deepEqual(parseStorageOptions([]), { mountOptions: [], skipMountHome: false });
+  assert.deepEqual(parseStorageOptions([]), { mountOptions: [], skipMountHome: false, additionalImageStores: [] });
   assert.deepEqual(parseStorageOptions(['overlay.mountopt=nodev', 'overlay2.mountopt=nodev,metacopy=on', 'skip_mount_home=true']), {
     mountOptions: ['nodev', 'metacopy=on'],
     skipMountHome: true,
+    additionalImageStores: [],
   });
+});
+
+test('[J3, J37] additional image stores of all places add up, under both names', () => {
+  const { additionalImageStores } = parseStorageOptions(['overlay.imagestore=/a', 'overlay.additionalimagestore=/b,/c', '.imagestore=']);
+  assert.deepEqual(additionalImageStores, ['/a', '/b', '/c']);
 });
 
 test('[J28] unknown options and options that are not built are refused by name, not ignored', () => {

@@ -4,13 +4,13 @@ export interface DriverSettings {
   /** Words of `mountopt`, in order. */
   readonly mountOptions: readonly string[];
   readonly skipMountHome: boolean;
+  /** Paths of additional image stores, in the order of search. */
+  readonly additionalImageStores: readonly string[];
 }
 
 /** Options that Go's driver knows and that change nothing here, with what they ask for. */
 const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
   ['mount_program', 'a mount program'],
-  ['imagestore', 'additional image stores'],
-  ['additionalimagestore', 'additional image stores'],
   ['additionallayerstore', 'additional layer stores'],
   ['force_mask', 'a forced mask'],
   ['size', 'quotas'],
@@ -19,16 +19,19 @@ const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
   ['ignore_chown_errors', 'ignored chown errors'],
 ]);
 
+const ADDITIONAL_STORES: ReadonlySet<string> = new Set(['imagestore', 'additionalimagestore', 'additionalimagestores']);
+
 /** Values with which such an option asks for nothing. */
 const OFF: ReadonlySet<string> = new Set(['', '0', 'false']);
 
 /**
- * Reads `storage_option` (`overlay.mountopt=nodev`, the last one of a key counts) [J3, J28]. An unknown option or one that
+ * Reads `storage_option` (`overlay.mountopt=nodev`, the last one of a key counts, but for additional stores) [J3, J28]. An unknown option or one that
  * asks for what is not built fails here, at the start, instead of being ignored.
  */
 export function parseStorageOptions(options: readonly string[]): DriverSettings {
   let mountOptions: readonly string[] = [];
   let skipMountHome = false;
+  const additionalImageStores: string[] = [];
   for (const option of options) {
     const match = /^(?:(?:overlay2?|storage)?\.)?([^=]+)=(.*)$/s.exec(option);
     const key = match?.[1]?.trim().toLowerCase();
@@ -36,6 +39,8 @@ export function parseStorageOptions(options: readonly string[]): DriverSettings 
     if (key === undefined) throw new Failure('InvalidArgument', `Unable to parse key/value option: ${option}`);
     if (key === 'mountopt') mountOptions = value.split(',').filter((word) => word !== '');
     else if (key === 'skip_mount_home') skipMountHome = parseBool(key, value);
+    // Those of several files and of both names add up.
+    else if (ADDITIONAL_STORES.has(key)) additionalImageStores.push(...value.split(',').filter((path) => path !== ''));
     else if (UNSUPPORTED.has(key)) {
       if (OFF.has(value)) continue;
       throw new Failure('Unimplemented', `overlay: option ${key} is not supported: crio has no ${UNSUPPORTED.get(key)}`, {
@@ -43,7 +48,7 @@ export function parseStorageOptions(options: readonly string[]): DriverSettings 
       });
     } else throw new Failure('InvalidArgument', `overlay: unknown option ${key}`);
   }
-  return { mountOptions, skipMountHome };
+  return { mountOptions, skipMountHome, additionalImageStores };
 }
 
 /** As Go's strconv.ParseBool. */

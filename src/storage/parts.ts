@@ -7,7 +7,7 @@ import { ContainerMaker } from './container-maker.ts';
 import { OverlayDriver } from './driver/overlay.ts';
 import { type Grave, buryLayer, removeGraves } from './graves.ts';
 import { Ledger, type Records } from './ledger.ts';
-import type { Places } from './places.ts';
+import type { Places, Roots } from './places.ts';
 import { Reserve } from './reserve.ts';
 import { Staging } from './staging.ts';
 import { Unsynced } from './unsynced.ts';
@@ -17,6 +17,10 @@ export interface StoreOptions {
   readonly graphRoot: string;
   /** `R`, on a tmpfs, default /run/containers/storage. */
   readonly runRoot: string;
+  /** `imagestore`: where images and their layers are made; default the graph root [J7]. */
+  readonly imageStore?: string | undefined;
+  /** Additional image stores: directories that are only read [J37]. */
+  readonly additionalImageStores?: readonly string[];
   /** Words of `overlay.mountopt`. */
   readonly mountOptions?: readonly string[];
   readonly skipMountHome?: boolean;
@@ -33,7 +37,9 @@ export interface StoreParts {
   readonly places: Places;
   readonly calls: BlockingCalls;
   readonly ledger: Ledger;
-  readonly reserve: Reserve;
+  /** One for each file system that is written. */
+  readonly stagings: readonly Staging[];
+  readonly reserves: readonly Reserve[];
   readonly unsynced: Unsynced;
   readonly artifacts: ArtifactStore;
   readonly health: Health;
@@ -45,23 +51,28 @@ export interface StoreParts {
 }
 
 /** Builds the parts of a store whose directories are there. */
-export function partsOf(options: StoreOptions): StoreParts {
-  const { graphRoot, runRoot, log } = options;
-  const home = join(graphRoot, 'overlay');
+export function partsOf(options: StoreOptions, roots: Roots): StoreParts {
+  const { log } = options;
+  const { graphRoot, runRoot, imageRoot, additional } = roots;
+  const homeOf = (root: string) => join(root, 'overlay');
   const calls = new BlockingCalls();
   const driver = new OverlayDriver({
-    home,
-    runHome: join(runRoot, 'overlay'),
+    home: homeOf(graphRoot),
+    imageHome: homeOf(imageRoot),
+    additionalHomes: additional.map(homeOf),
+    runHome: homeOf(runRoot),
     mountOptions: options.mountOptions ?? [],
     skipMountHome: options.skipMountHome ?? false,
     log,
   });
-  const staging = new Staging({ driverHome: home, graphRoot, log });
-  const places = { graphRoot, runRoot, driver, staging };
-  const reserve = new Reserve(join(graphRoot, '.crio-reserve'), log);
-  const sync = () => calls.syncFileSystem(graphRoot);
+  const written = [...new Set([graphRoot, imageRoot])];
+  const stagings = written.map((root) => new Staging({ driverHome: homeOf(root), graphRoot: root, log }));
+  const [staging, imageStaging = staging] = stagings as [Staging, ...Staging[]];
+  const places = { ...roots, driver, staging, imageStaging };
+  const reserves = written.map((root) => new Reserve(join(root, '.crio-reserve'), log));
+  const sync = async () => void (await Promise.all(written.map((root) => calls.syncFileSystem(root))));
   const unsynced = new Unsynced({ path: join(graphRoot, '.crio-unsynced'), sync, log });
-  const removeAll = (graves: readonly Grave[]) => removeGraves(graves, staging, reserve);
+  const removeAll = (graves: readonly Grave[]) => removeGraves(graves, staging, reserves);
   const deleteIncomplete = (records: Records) => {
     for (const { id } of records.layers.incomplete()) {
       log.warn(`Found incomplete layer "${id}", deleting it`);
@@ -70,10 +81,14 @@ export function partsOf(options: StoreOptions): StoreParts {
     }
   };
   const hooks = { reinitialise: () => driver.initialise(), layersLoaded: () => driver.forget(), deleteIncomplete };
-  const ledger = new Ledger({ graphRoot, runRoot, calls, reserve, log, hooks });
-  const additional = options.additionalArtifactStores ?? [];
-  const artifacts = new ArtifactStore({ root: join(graphRoot, 'artifacts'), additional, calls, log });
+  const ledger = new Ledger({ roots, calls, reserves, log, hooks });
+  const artifacts = new ArtifactStore({
+    root: join(graphRoot, 'artifacts'),
+    additional: options.additionalArtifactStores ?? [],
+    calls,
+    log,
+  });
   const health = new Health({ ledger, places, unsynced, removeAll, log });
   const containers = new ContainerMaker({ ledger, places, calls, log });
-  return { log, places, calls, ledger, reserve, unsynced, artifacts, health, containers, sync, removeAll };
+  return { log, places, calls, ledger, stagings, reserves, unsynced, artifacts, health, containers, sync, removeAll };
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { nowNs, toRfc3339 } from '../clock/index.ts';
 import { Failure } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
-import type { Built } from './driver/overlay.ts';
+import type { Built, OverlayDriver } from './driver/overlay.ts';
 import type { Change, Ledger, Records } from './ledger.ts';
 import type { Places } from './places.ts';
 import type { Unsynced } from './unsynced.ts';
@@ -15,7 +15,7 @@ export interface LayerWorkshop extends Places {
   readonly unsynced: Unsynced;
 }
 
-/** Where a layer's tar-split is kept (docs/reference/cri-o-ondisk.md §4.6). */
+/** Where a layer's tar-split is kept (docs/reference/cri-o-ondisk.md §4.6): below the graph root, wherever the layer is. */
 export function tarSplitPath(graphRoot: string, layer: HexId): string {
   return join(graphRoot, 'overlay-layers', `${layer}.tar-split.gz`);
 }
@@ -26,14 +26,14 @@ export function tarSplitPath(graphRoot: string, layer: HexId): string {
  * record is ever `incomplete`: such a one would be deleted by the next tool that looks [J42].
  */
 export async function stageLayer(shop: LayerWorkshop): Promise<StagedLayer> {
-  const diffDir = shop.staging.driver.addition();
+  const diffDir = shop.imageStaging.driver.addition();
   const tarSplit = shop.staging.records.addition();
   await mkdir(diffDir, { mode: 0o755 });
   let ended = false;
   const discard = async () => {
     if (ended) return;
     ended = true;
-    await Promise.all([shop.staging.remove(diffDir, true), rm(tarSplit, { force: true })]);
+    await Promise.all([shop.imageStaging.remove(diffDir, true), rm(tarSplit, { force: true })]);
   };
   const commit = async (layer: LayerToCommit): Promise<LayerRecord> => {
     if (ended) throw new Failure('Internal', 'a staged layer was committed twice');
@@ -43,10 +43,13 @@ export async function stageLayer(shop: LayerWorkshop): Promise<StagedLayer> {
       return existing;
     }
     const hasTarSplit = await flushed(tarSplit);
-    const path = shop.staging.driver.addition();
+    const path = shop.imageStaging.driver.addition();
     let built: Built | undefined;
     try {
-      [built] = await Promise.all([shop.driver.build(path, layer.id, layer.parent, diffDir), shop.unsynced.add(layer.id)]);
+      [built] = await Promise.all([
+        shop.driver.build(path, layer.id, layer.parent, { home: shop.driver.imageHome, contents: diffDir }),
+        shop.unsynced.add(layer.id),
+      ]);
       const made = { path, built, tarSplit: hasTarSplit ? tarSplit : undefined };
       const record = await shop.ledger.change('make', (records) => publish(shop, records, layer, made));
       ended = true;
@@ -62,7 +65,7 @@ export async function stageLayer(shop: LayerWorkshop): Promise<StagedLayer> {
 
 /** Removes what was built and not published. */
 async function throwAway(shop: LayerWorkshop, path: string, built: Built | undefined): Promise<void> {
-  await Promise.all([built && shop.driver.unlink(built), shop.staging.remove(path, true)]);
+  await Promise.all([built && shop.driver.unlink(built), shop.imageStaging.remove(path, true)]);
 }
 
 interface Made {
@@ -76,17 +79,22 @@ function publish(shop: LayerWorkshop, { layers }: Records, layer: LayerToCommit,
   // Somebody else was faster with the same contents; ours stay where they are and are thrown away.
   if (existing !== undefined) return { result: existing };
   shop.driver.checkBelow(layer.parent, built);
-  const grave = () => shop.staging.driver.grave(layer.id);
-  shop.driver.publish(path, layer.id, grave);
+  const directory = shop.driver.publish(path, layer.id, built, () => shop.imageStaging.driver.grave(layer.id));
   const splitPath = tarSplitPath(shop.graphRoot, layer.id);
   if (tarSplit !== undefined) renameSync(tarSplit, splitPath);
   const record = recordOf(layer);
   layers.add(record, 'durable');
   const undo = () => {
-    renameSync(shop.driver.directory(layer.id), path);
+    renameSync(directory, path);
     if (tarSplit !== undefined) renameSync(splitPath, tarSplit);
   };
-  return { result: record, undo };
+  return { result: record, undo, afterwards: () => settleUpon(shop.driver, layers, layer.id) };
+}
+
+/** Layers that were left without this one, because its additional store was taken away, stand upon the new one from now on. */
+function settleUpon(driver: OverlayDriver, layers: Records['layers'], parent: HexId): void {
+  const children = [...layers.values()].filter((layer) => layer.parent === parent);
+  for (const { id } of children) if (driver.standUpon(id, parent)) settleUpon(driver, layers, id);
 }
 
 /** The layer if it is there; NotFound if it could not be because its parent is not. */

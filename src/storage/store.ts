@@ -1,4 +1,4 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure, codeOf, wrap } from '../errors/index.ts';
 import { type Digest, type HexId, isHexId } from '../ids/index.ts';
@@ -16,6 +16,7 @@ import { mountLayer, trimUsers, unmountBelow, unmountLayer } from './mounts.ts';
 import { bigDataFileName, layerId } from './names.ts';
 import { type StoreOptions, type StoreParts, partsOf } from './parts.ts';
 import type { Places } from './places.ts';
+import { prepareRoots } from './roots.ts';
 import { stageLayer } from './staged-layer.ts';
 import type { ContainerRecord, ImageRecord, LayerRecord, MountRequest, NewContainer, NewImage, StagedLayer } from './types.ts';
 
@@ -27,6 +28,8 @@ import type { ContainerRecord, ImageRecord, LayerRecord, MountRequest, NewContai
 export class Store {
   readonly graphRoot: string;
   readonly runRoot: string;
+  /** Where images and their layers are made: `imagestore`, else the graph root. */
+  readonly imageRoot: string;
   /** `G/overlay`. */
   readonly driverHome: string;
   /** OCI artifacts, which lie beside the images. */
@@ -42,6 +45,7 @@ export class Store {
     const { places, ledger, artifacts, health } = parts;
     this.graphRoot = places.graphRoot;
     this.runRoot = places.runRoot;
+    this.imageRoot = places.imageRoot;
     this.driverHome = places.driver.home;
     this.artifacts = artifacts;
     this.health = health;
@@ -52,19 +56,16 @@ export class Store {
 
   /** Makes the store if there is none, mounts the driver home on itself and reads all records. */
   static async open(options: StoreOptions): Promise<Store> {
-    for (const root of [options.graphRoot, options.runRoot]) {
-      await mkdir(root, { recursive: true, mode: 0o700 });
-      for (const kind of ['layers', 'images', 'containers']) await mkdir(join(root, `overlay-${kind}`), { recursive: true, mode: 0o700 });
-    }
-    const parts = partsOf(options);
+    const parts = partsOf(options, await prepareRoots(options));
     const store = new Store(parts);
-    const { staging } = parts.places;
     try {
       await parts.ledger.change('make', () => ({ result: undefined }));
-      await staging.recover();
-      staging.prepare();
+      for (const staging of parts.stagings) {
+        await staging.recover();
+        staging.prepare();
+      }
       if (options.isDaemon !== false) await store.health.mendUnsynced();
-      await parts.reserve.refill();
+      for (const reserve of parts.reserves) await reserve.refill();
       return store;
     } catch (error) {
       await store.close();
@@ -74,11 +75,11 @@ export class Store {
 
   /** Waits for changes and removals under way. Mounts stay, the driver home's too. `sync`: everything is on disk then [J51]. */
   async close(options: { readonly sync?: boolean } = {}): Promise<void> {
-    const { unsynced, containers, calls } = this.#parts;
+    const { unsynced, containers, calls, stagings } = this.#parts;
     await unsynced.flush();
     this.artifacts.close();
     await this.#ledger.close();
-    await this.#places.staging.close();
+    for (const staging of stagings) await staging.close();
     if (options.sync === true) await this.syncFileSystem();
     containers.close();
     await calls.close();
@@ -98,7 +99,14 @@ export class Store {
 
   /** What should have left the disk and could not so far; it is tried again. */
   debris(): Outstanding[] {
-    return this.#places.staging.debris();
+    return this.#parts.stagings.flatMap((staging) => staging.debris());
+  }
+
+  /** What is being made or removed lies in these. */
+  get stagingDirectories(): string[] {
+    const { graphRoot, imageRoot } = this;
+    const below = (root: string) => ['overlay/staging', 'overlay/tempdirs', 'overlay-layers/tmp'].map((name) => join(root, name));
+    return [...new Set([graphRoot, imageRoot])].flatMap(below);
   }
 
   /** Makes all contents durable (syncfs), off the main thread: before layers are committed. */
@@ -127,26 +135,67 @@ export class Store {
 
   async imageBigData(id: HexId, key: string): Promise<Buffer> {
     try {
-      return await readFile(join(imageDirectory(this.graphRoot, id), bigDataFileName(key)));
+      const root = await this.#ledger.read('images', ({ images }) => images.rootOf(id));
+      return await readFile(join(imageDirectory(root ?? this.imageRoot, id), bigDataFileName(key)));
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error;
       throw new Failure('NotFound', `reading data item "${key}" of image "${id}": file does not exist`, { cause: error, code: 'ENOENT' });
     }
   }
 
-  /** Data items are on disk before the record says so; the image's layers must be committed. */
+  /**
+   * Data items are on disk before the record says so; the image's layers must be committed. An image of another root gets a
+   * record of its own here, with the names and data that it has there.
+   */
   async createImage(image: NewImage): Promise<ImageRecord> {
-    const staged = this.#places.staging.records.addition();
+    const foreign = await this.#unchangeable(image.id);
+    if (foreign === undefined || foreign.layer !== image.layer) return await this.#recordImage(image);
+    const names = [...image.names, ...foreign.names];
+    return await this.#recordImage({ ...image, names, ...(await this.#dataOf(foreign, image)) });
+  }
+
+  async #recordImage(image: NewImage): Promise<ImageRecord> {
+    const { imageRoot, imageStaging } = this.#places;
+    const staged = imageStaging.records.addition();
     try {
       await writeBigData(staged, image.bigData);
-      return await this.#ledger.change('make', (records) => createImage(records, this.graphRoot, image, staged));
+      return await this.#ledger.change('make', (records) => createImage(records, imageRoot, image, staged));
     } finally {
-      void this.#places.staging.remove(staged);
+      void imageStaging.remove(staged);
     }
   }
 
+  /** Gives an image exactly these names. One of another root gets a record of its own here, and its names there stay unseen. */
   async setImageNames(id: HexId, names: readonly string[]): Promise<void> {
-    await this.#ledger.change('make', (records) => setImageNames(records, id, names));
+    const foreign = await this.#unchangeable(id);
+    if (foreign === undefined) return await this.#ledger.change('make', (records) => setImageNames(records, id, names));
+    const digest = foreign.digest ?? foreign.bigDataDigests.get('manifest');
+    if (digest === undefined) throw new Failure('FailedPrecondition', `image ${id} has no manifest: its names cannot be changed`);
+    const none = { id, names, layer: foreign.layer, digest, created: foreign.created, metadata: '{}', bigData: [] };
+    await this.#recordImage({ ...none, ...(await this.#dataOf(foreign, none)) });
+  }
+
+  /** An image that lies only below a root that is not written. */
+  async #unchangeable(id: HexId): Promise<ImageRecord | undefined> {
+    return await this.#ledger.read('images', ({ images }) => (images.changeable(id) === undefined ? images.get(id) : undefined));
+  }
+
+  /** An image's data and what another record of it has besides. */
+  async #dataOf(
+    other: ImageRecord,
+    { bigData, metadata }: Pick<NewImage, 'bigData' | 'metadata'>,
+  ): Promise<Pick<NewImage, 'bigData' | 'metadata'>> {
+    const more = other.bigDataNames.filter((key) => !bigData.some((item) => item.key === key));
+    const items = more.map(async (key) => {
+      const digest = other.bigDataDigests.get(key);
+      return { key, data: await this.imageBigData(other.id, key), ...(digest === undefined ? {} : { digest }) };
+    });
+    return { bigData: [...bigData, ...(await Promise.all(items))], metadata: metadata === '{}' ? other.metadata : metadata };
+  }
+
+  /** The images that can be removed: not those of additional image stores. */
+  async ownImages(): Promise<readonly ImageRecord[]> {
+    return await this.#ledger.read('images', ({ images }) => [...images.values()].filter(({ id }) => images.own(id) !== undefined));
   }
 
   /** Refused while a container uses the image; its layers go unless somebody else needs them. Settles when their space is free. */
@@ -199,10 +248,12 @@ export class Store {
 
   // Layers
 
+  /** The layer of that id, in whatever store. */
   async layer(id: HexId): Promise<LayerRecord | undefined> {
     return await this.#ledger.read('layers', ({ layers }) => layers.get(id));
   }
 
+  /** The own ones: not those of additional image stores. */
   async layers(): Promise<readonly LayerRecord[]> {
     return await this.#ledger.read('layers', ({ layers }) => [...layers.values()]);
   }
@@ -214,7 +265,7 @@ export class Store {
 
   /** The diff ID of a blob that some layer was made from, under whatever parent; undefined where there is none. */
   async diffIdOf(blob: Digest): Promise<Digest | undefined> {
-    const look = ({ layers }: Records) => layers.values().find((layer) => layer.compressedDiffDigest === blob)?.diffDigest;
+    const look = ({ layers }: Records) => layers.everywhere().find((layer) => layer.compressedDiffDigest === blob)?.diffDigest;
     return await this.#ledger.read('layers', look);
   }
 
@@ -295,7 +346,7 @@ export class Store {
     for (const directory of directories) void this.#places.staging.remove(directory);
     void this.#places.staging.background(`remove layer ${layer}`, async () => {
       await this.#places.driver.remove(layer);
-      await this.#parts.reserve.refill();
+      for (const reserve of this.#parts.reserves) await reserve.refill();
     });
   }
 
@@ -310,8 +361,8 @@ export class Store {
   }
 
   /** Waits until everything that was removed has left the disk. */
-  settled(): Promise<void> {
-    return this.#places.staging.settled();
+  async settled(): Promise<void> {
+    for (const staging of this.#parts.stagings) await staging.settled();
   }
 
   async #knownImage(id: HexId): Promise<ImageRecord> {

@@ -359,10 +359,10 @@ describe('images of the store', () => {
   });
 
   it('[I64, I79] are listed and measured, before and after', async () => {
-    const empty = await fixture.images.fsInfo();
+    const { images: empty } = await fixture.images.fsInfo();
     storage.putImage('measured', 'latest', { layers });
     const id = await pull('measured');
-    const full = await fixture.images.fsInfo();
+    const { images: full } = await fixture.images.fsInfo();
     assert.equal(full.mountpoint, join(fixture.dir, 'graph/overlay-images'));
     assert.ok(full.usedBytes > empty.usedBytes && full.inodesUsed >= empty.inodesUsed + 4n);
     assert.ok(full.timestampNs >= empty.timestampNs);

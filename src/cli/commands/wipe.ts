@@ -75,7 +75,7 @@ async function wipeStore(store: Store, images: boolean, say: Say): Promise<void>
   }
   if (!images) return;
   say('info', 'Wiping images');
-  for (const id of used) {
+  for (const { id } of (await store.ownImages()).filter((image) => used.has(image.id))) {
     try {
       await store.deleteImage(id);
       say('info', `Deleted image ${id}`);

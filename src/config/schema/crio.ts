@@ -29,6 +29,7 @@ export const crioTable = table(
     imagestore: text('', 'A place of their own for pulled images; containers stay below root. Must differ from root.', {
       flag: 'imagestore',
       env: 'CONTAINER_IMAGESTORE',
+      honoured: true,
     }),
     storage_driver: text('', 'How layers are stored. Only overlay is supported; empty means overlay.', {
       flag: 'storage-driver',

@@ -1,4 +1,5 @@
 /** The tables beside [crio.runtime]. */
+import { resolve } from 'node:path';
 import { DEFAULT_MESSAGE_SIZE } from '../schema/index.ts';
 import { formatDuration } from '../schema/index.ts';
 import type { ApiConfig, CheckpointRestoreConfig, CrioConfig, ImageConfig, NetworkConfig, StatsConfig } from '../schema/index.ts';
@@ -11,7 +12,7 @@ export function validateRoot(crio: CrioConfig, onExecution: boolean): CrioConfig
   if (!onExecution) return crio;
   if (!crio.logDir.startsWith('/')) throw invalid('log_dir is not an absolute path', 'Write log_dir from the root on.');
   makeDirectory(crio.logDir, 0o700, 'invalid log_dir', 'log_dir');
-  if (crio.imagestore !== '' && crio.imagestore === crio.root) {
+  if (crio.imagestore !== '' && resolve(crio.imagestore) === resolve(crio.root)) {
     throw invalid(
       `failed to get store to set defaults: imagestore ${crio.imagestore} must either be not set or be a different than graphroot`,
       'Leave imagestore empty, or set it to another directory than root.',

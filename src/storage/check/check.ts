@@ -14,51 +14,66 @@ import { rebuild } from './rebuild.ts';
 
 /** All records at one moment. */
 export interface Snapshot {
-  readonly layers: ReadonlyMap<HexId, LayerRecord>;
-  readonly images: readonly ImageRecord[];
+  readonly graphRoot: string;
+  /** Whether layers may stand upon those of additional image stores. */
+  readonly hasAdditional: boolean;
+  readonly layers: ReadonlyMap<HexId, LayerInRoot>;
+  /** The own ones. */
+  readonly images: readonly { readonly root: string; readonly record: ImageRecord }[];
   readonly containers: readonly ContainerRecord[];
+}
+
+export interface LayerInRoot {
+  readonly root: string;
+  readonly record: LayerRecord;
+  /** In an additional image store: what stands there is not ours to judge, but others stand upon it. */
+  readonly isForeign: boolean;
 }
 
 /**
  * Compares a store's records with what lies on the disk [J53, J55]. Holds no lock and changes nothing: what others remove
  * meanwhile must be sorted out by the caller, who knows the newest records.
  */
-export async function check(graphRoot: string, snapshot: Snapshot, options: CheckOptions): Promise<readonly Finding[]> {
+export async function check(snapshot: Snapshot, options: CheckOptions): Promise<readonly Finding[]> {
   const findings: Finding[] = [];
   const damaged = new Map<HexId, string>();
+  const waiting = new Set<HexId>();
   const used = usedLayers(snapshot);
-  for (const layer of snapshot.layers.values()) {
+  for (const { root, record: layer, isForeign } of snapshot.layers.values()) {
+    if (isForeign) continue;
     if (options.only !== undefined && !options.only.has(layer.id)) continue;
-    const problems = await layerProblems(graphRoot, layer, snapshot, options);
-    for (const problem of problems) findings.push(finding('layer', layer.id, problem));
+    const problems = await layerProblems(root, layer, snapshot, options);
+    if (snapshot.hasAdditional && layer.parent !== undefined && !snapshot.layers.has(layer.parent)) waiting.add(layer.id);
+    for (const problem of problems) findings.push(finding('layer', layer.id, problem, waiting.has(layer.id)));
     const [first] = problems;
     if (first !== undefined) damaged.set(layer.id, first);
     else if (isOldOrphan(layer, used, options))
       findings.push({ ...finding('layer', layer.id, 'layer not referenced by any images or containers'), isOrphan: true });
   }
-  if (options.only === undefined) await checkOwners(graphRoot, snapshot, options, findings);
-  for (const image of snapshot.images)
+  if (options.only === undefined) await checkOwners(snapshot, options, findings);
+  for (const { record: image } of snapshot.images)
     for (const [layer, problem] of damagedBelow(image.layer, snapshot, damaged))
-      findings.push(finding('image', image.id, `layer ${layer}: ${problem}`));
+      findings.push(finding('image', image.id, `layer ${layer}: ${problem}`, waiting.has(layer)));
   for (const container of snapshot.containers)
     for (const [layer, problem] of damagedBelow(container.layer, snapshot, damaged))
-      findings.push(finding('container', container.id, `layer ${layer}: ${problem}`));
+      findings.push(finding('container', container.id, `layer ${layer}: ${problem}`, waiting.has(layer)));
   return findings;
 }
 
-function finding(kind: Kind, id: HexId, problem: string): Finding {
-  return { kind, id, problem, isOrphan: false };
+function finding(kind: Kind, id: HexId, problem: string, mayComeBack = false): Finding {
+  return { kind, id, problem, isOrphan: false, mayComeBack };
 }
 
-async function layerProblems(graphRoot: string, layer: LayerRecord, snapshot: Snapshot, options: CheckOptions): Promise<string[]> {
-  const broken = unmountable(graphRoot, layer, snapshot);
+async function layerProblems(root: string, layer: LayerRecord, snapshot: Snapshot, options: CheckOptions): Promise<string[]> {
+  const { graphRoot } = snapshot;
+  const broken = unmountable(root, layer, snapshot);
   if (broken !== undefined) return [broken];
   const missing = layer.bigDataNames.filter((name) => !existsSync(join(graphRoot, 'overlay-layers', layer.id, bigDataFileName(name))));
   const problems = missing.map((name) => `data item ${JSON.stringify(name)}: layer data item is missing`);
   const tarSplit = join(graphRoot, 'overlay-layers', `${layer.id}.tar-split.gz`);
   // Without a tar-split (containers' layers, and what some tools import) nothing says what the contents were.
   if (!options.digests || layer.diffDigest === undefined || !existsSync(tarSplit)) return problems;
-  const trees = treesOf(join(graphRoot, 'overlay', layer.id));
+  const trees = treesOf(join(root, 'overlay', layer.id));
   try {
     // Files that were given to other ids do not belong to whom the archive says.
     const isShifted = layer.uidmap.length > 0 || layer.gidmap.length > 0;
@@ -74,8 +89,8 @@ async function layerProblems(graphRoot: string, layer: LayerRecord, snapshot: Sn
 }
 
 /** Why a layer could not be mounted; undefined where nothing speaks against it. Lost links in `l/` are made again at a mount. */
-function unmountable(graphRoot: string, layer: LayerRecord, { layers }: Snapshot): string | undefined {
-  const home = join(graphRoot, 'overlay');
+function unmountable(root: string, layer: LayerRecord, { layers }: Snapshot): string | undefined {
+  const home = join(root, 'overlay');
   const directory = join(home, layer.id);
   if (!isDirectory(join(directory, 'diff'))) return 'layer is missing';
   const link = textIn(join(directory, 'link'));
@@ -83,25 +98,26 @@ function unmountable(graphRoot: string, layer: LayerRecord, { layers }: Snapshot
   const led = linkTarget(join(home, 'l', link));
   if (led !== undefined && led !== join(directory, 'diff')) return `its link ${link} leads to another layer`;
   if (layer.parent === undefined) return undefined;
-  if (!layers.has(layer.parent)) return `its parent ${layer.parent}: layer not known`;
+  const parent = layers.get(layer.parent);
+  if (parent === undefined) return `its parent ${layer.parent}: layer not known`;
   const lower = textIn(join(directory, 'lower'));
   const names = lower === undefined ? undefined : parseLower(lower);
   if (names === undefined) return 'its lower file is missing or broken';
-  const below = textIn(join(home, layer.parent, 'link'));
+  const below = textIn(join(parent.root, 'overlay', layer.parent, 'link'));
   return below === undefined || names[0] === below ? undefined : 'its lower file does not name its parent';
 }
 
-async function checkOwners(graphRoot: string, snapshot: Snapshot, options: CheckOptions, findings: Finding[]): Promise<void> {
-  for (const image of snapshot.images) {
+async function checkOwners(snapshot: Snapshot, options: CheckOptions, findings: Finding[]): Promise<void> {
+  for (const { root, record: image } of snapshot.images) {
     if (image.layer !== undefined && !snapshot.layers.has(image.layer))
-      findings.push(finding('image', image.id, `layer ${image.layer}: layer not known`));
-    for (const problem of await dataProblems('image', join(graphRoot, 'overlay-images', image.id), image, options))
+      findings.push(finding('image', image.id, `layer ${image.layer}: layer not known`, snapshot.hasAdditional));
+    for (const problem of await dataProblems('image', join(root, 'overlay-images', image.id), image, options))
       findings.push(finding('image', image.id, problem));
   }
   for (const container of snapshot.containers) {
     if (!snapshot.layers.has(container.layer))
       findings.push(finding('container', container.id, `layer ${container.layer}: layer not known`));
-    const directory = join(graphRoot, 'overlay-containers', container.id);
+    const directory = join(snapshot.graphRoot, 'overlay-containers', container.id);
     for (const problem of await dataProblems('container', directory, container, options))
       findings.push(finding('container', container.id, problem));
   }
@@ -145,7 +161,7 @@ function* damagedBelow(
   { layers }: Snapshot,
   damaged: ReadonlyMap<HexId, string>,
 ): Generator<readonly [HexId, string]> {
-  for (let id = top; id !== undefined; id = layers.get(id)?.parent) {
+  for (let id = top; id !== undefined; id = layers.get(id)?.record.parent) {
     const problem = damaged.get(id);
     if (problem === undefined) continue;
     yield [id, problem];
@@ -155,8 +171,11 @@ function* damagedBelow(
 
 function usedLayers({ layers, images, containers }: Snapshot): ReadonlySet<HexId> {
   const used = new Set<HexId>();
-  const tops = [...images.flatMap((image) => [image.layer, ...image.mappedLayers]), ...containers.map((container) => container.layer)];
-  for (const top of tops) for (let id = top; id !== undefined && !used.has(id); id = layers.get(id)?.parent) used.add(id);
+  const tops = [
+    ...images.flatMap(({ record }) => [record.layer, ...record.mappedLayers]),
+    ...containers.map((container) => container.layer),
+  ];
+  for (const top of tops) for (let id = top; id !== undefined && !used.has(id); id = layers.get(id)?.record.parent) used.add(id);
   return used;
 }
 

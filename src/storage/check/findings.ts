@@ -10,6 +10,8 @@ export interface Finding {
   readonly problem: string;
   /** Whether the layer is sound and only nobody's: it can go without anybody missing it. */
   readonly isOrphan: boolean;
+  /** Whether what it stands upon may only be away for now: in an additional image store that is not mounted. */
+  readonly mayComeBack: boolean;
 }
 
 /** How a check looks [A206, A207, J53, J55]. */

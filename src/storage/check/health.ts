@@ -2,6 +2,7 @@ import type { Logger } from '../../log/index.ts';
 import type { Grave } from '../graves.ts';
 import type { Ledger } from '../ledger.ts';
 import type { Places } from '../places.ts';
+import type { LayerRecord } from '../types.ts';
 import type { Unsynced } from '../unsynced.ts';
 import { type Snapshot, check } from './check.ts';
 import { type CheckOptions, type Finding, describe } from './findings.ts';
@@ -27,7 +28,7 @@ export class Health {
   /** Looks for damage, while others may work in the store [J53, J55]. */
   async check(options: CheckOptions): Promise<readonly Finding[]> {
     const before = await this.#snapshot();
-    const findings = await check(this.#parts.places.graphRoot, before, options);
+    const findings = await check(before, options);
     return findings.length === 0 ? findings : stillThere(findings, await this.#snapshot());
   }
 
@@ -48,7 +49,8 @@ export class Health {
     const suspects = await unsynced.load();
     if (suspects.length === 0) return;
     log.info(`The machine went down while ${suspects.length} layers were being written: checking them`);
-    const findings = await this.check({ digests: true, contents: true, maxOrphanAgeS: undefined, only: new Set(suspects) });
+    const found = await this.check({ digests: true, contents: true, maxOrphanAgeS: undefined, only: new Set(suspects) });
+    const findings = found.filter(({ mayComeBack }) => !mayComeBack);
     for (const finding of findings) log.warn(`Damaged: ${describe(finding)}`);
     if (findings.length > 0) this.#lost = (await this.repair(findings, { removeContainers: true })).images;
     await unsynced.forget();
@@ -60,9 +62,16 @@ export class Health {
   }
 
   async #snapshot(): Promise<Snapshot> {
+    const { graphRoot, additional } = this.#parts.places;
+    const hasAdditional = additional.length > 0;
     return await this.#parts.ledger.change('make', ({ layers, images, containers }) => {
-      const byId = new Map([...layers.values()].map((layer) => [layer.id, layer] as const));
-      return { result: { layers: byId, images: [...images.values()], containers: [...containers.values()] } };
+      const inRoot = (record: LayerRecord) => ({
+        root: layers.rootOf(record.id) ?? graphRoot,
+        record,
+        isForeign: layers.own(record.id) === undefined,
+      });
+      const byId = new Map([...layers.everywhere()].map((record) => [record.id, inRoot(record)] as const));
+      return { result: { graphRoot, hasAdditional, layers: byId, images: [...images.ownValues()], containers: [...containers.values()] } };
     });
   }
 }
@@ -71,7 +80,7 @@ export class Health {
 function stillThere(findings: readonly Finding[], { layers, images, containers }: Snapshot): readonly Finding[] {
   const known = {
     layer: new Set(layers.keys()),
-    image: new Set(images.map(({ id }) => id)),
+    image: new Set(images.map(({ record }) => record.id)),
     container: new Set(containers.map(({ id }) => id)),
   };
   return findings.filter(({ kind, id }) => known[kind].has(id));

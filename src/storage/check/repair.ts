@@ -26,7 +26,7 @@ export function removeDamaged(records: Records, places: Places, findings: readon
   const idsOf = (kind: Finding['kind']) => new Set(findings.filter((finding) => finding.kind === kind).map(({ id }) => id));
   const paths: string[] = [];
   const containerLayers = options.removeContainers ? removeContainers(records, places, idsOf('container'), paths) : [];
-  const images = removeImages(records, places, idsOf('image'), paths);
+  const images = removeImages(records, idsOf('image'), paths);
   const layers = [...containerLayers, ...removeLayers(records, idsOf('layer'))];
   const graves: Grave[] = [];
   const afterwards = () => {
@@ -50,14 +50,13 @@ function removeContainers(records: Records, places: Places, damaged: ReadonlySet
   return layers;
 }
 
-function removeImages(records: Records, places: Places, damaged: ReadonlySet<HexId>, paths: string[]): string[] {
+function removeImages(records: Records, damaged: ReadonlySet<HexId>, paths: string[]): string[] {
   const names: string[] = [];
   for (const id of damaged) {
-    const image = records.images.get(id);
+    const image = records.images.own(id);
     if (image === undefined || records.containers.values().some((container) => container.image === id)) continue;
     names.push(...image.names);
-    records.images.delete(id);
-    paths.push(imageDirectory(places.graphRoot, id));
+    for (const root of records.images.delete(id)) paths.push(imageDirectory(root, id));
   }
   return names;
 }
@@ -74,7 +73,7 @@ function removeLayers(records: Records, wanted: ReadonlySet<HexId>): HexId[] {
   const removed: HexId[] = [];
   const seen = new Set<HexId>();
   const remove = (id: HexId): void => {
-    if (seen.has(id) || used.has(id) || records.layers.get(id) === undefined) return;
+    if (seen.has(id) || used.has(id) || records.layers.own(id) === undefined) return;
     seen.add(id);
     for (const child of children.get(id) ?? []) remove(child.id);
     if (records.layers.hasChildren(id)) return;

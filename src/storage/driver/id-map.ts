@@ -11,8 +11,8 @@ export interface IdMapRequest {
 }
 
 export interface MappedLayer {
-  /** The driver home. */
-  readonly home: string;
+  /** The driver homes that layers may lie in. */
+  readonly homes: readonly string[];
   /** The layer's own. */
   readonly directory: string;
   readonly lowers: readonly string[];
@@ -22,11 +22,11 @@ export interface MappedLayer {
 }
 
 /**
- * Attaches id-mapped copies of what the lowers lie on (the home for links, a layer's directory for its older
+ * Attaches id-mapped copies of what the lowers lie on (a home for links, a layer's directory for its older
  * contents) below `place`, and answers the lowers through them.
  */
 export function mapLowers(o: MappedLayer): { readonly lowers: string[]; readonly detach: () => void } {
-  const { home, directory, lowers, map, place } = o;
+  const { homes, directory, lowers, map, place } = o;
   const roots = new Map<string, string>();
   const detach = () => {
     for (const path of roots.values()) unmountIfMounted(path);
@@ -35,7 +35,7 @@ export function mapLowers(o: MappedLayer): { readonly lowers: string[]; readonly
   using namespace = new OwnedFd(openSync(map.userNamespace, 'r'));
   try {
     const inside = lowers.map((lower) => {
-      const root = lower.startsWith(`${home}/l/`) ? home : directory;
+      const root = homes.find((home) => lower.startsWith(`${home}/l/`)) ?? directory;
       let path = roots.get(root);
       if (path === undefined) {
         path = join(place, String(roots.size));

@@ -1,6 +1,18 @@
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, unlinkSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  rmdirSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { chmod, chown, mkdir, readFile, realpath, rename, rm, statfs, symlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Failure, codeOf, wrap } from '../../errors/index.ts';
 import { type HexId, isHexId } from '../../ids/index.ts';
 import { MS, mount, readMounts, unmountIfMounted } from '../../linux/index.ts';
@@ -14,6 +26,10 @@ import { Probes } from './probes.ts';
 export interface DriverOptions {
   /** `G/overlay`. */
   readonly home: string;
+  /** Where image layers are made: the image store's, else `home`. */
+  readonly imageHome: string;
+  /** The homes of additional image stores, which nothing is written to. */
+  readonly additionalHomes: readonly string[];
   /** `R/overlay`. */
   readonly runHome: string;
   /** Words of `mountopt`. */
@@ -25,6 +41,7 @@ export interface DriverOptions {
 
 /** A layer's directory that was built but not published, and what it was built upon. */
 export interface Built {
+  readonly home: string;
   readonly parent: HexId | undefined;
   readonly link: string;
   readonly lower: string | undefined;
@@ -60,6 +77,11 @@ const UNSUPPORTED_BACKING: ReadonlyMap<number, string> = new Map([
  */
 export class OverlayDriver {
   readonly home: string;
+  /** Where image layers are made. */
+  readonly imageHome: string;
+  /** Those that are written: `home` and `imageHome`. */
+  readonly ownHomes: ReadonlySet<string>;
+  readonly #homes: readonly string[];
   readonly #options: DriverOptions;
   readonly #probes: Probes;
   readonly #rungs = new Map<HexId, Rung>();
@@ -69,6 +91,9 @@ export class OverlayDriver {
 
   constructor(options: DriverOptions) {
     this.home = options.home;
+    this.imageHome = options.imageHome;
+    this.ownHomes = new Set([options.home, options.imageHome]);
+    this.#homes = [...this.ownHomes, ...options.additionalHomes];
     this.#options = options;
     this.#probes = new Probes(options.home, options.runHome, options.log);
   }
@@ -80,8 +105,10 @@ export class OverlayDriver {
   async initialise(): Promise<void> {
     const { home, runHome, mountOptions, log } = this.#options;
     const fresh = !existsSync(home);
-    await mkdir(home, { recursive: true, mode: 0o700 });
-    await mkdir(join(home, 'l'), { recursive: true, mode: 0o755 });
+    for (const own of this.ownHomes) {
+      await mkdir(own, { recursive: true, mode: 0o700 });
+      await mkdir(join(own, 'l'), { recursive: true, mode: 0o755 });
+    }
     await mkdir(runHome, { recursive: true, mode: 0o700 });
     const marker = join(home, '.has-mount-program');
     // Where the file is missing Go's tools walk the whole home, and call any `.wh.` name a sign of fuse-overlayfs.
@@ -106,12 +133,19 @@ export class OverlayDriver {
     return this.#idMaps;
   }
 
+  /** A layer's directory, in the first home that has one. */
   directory(layer: HexId): string {
-    return join(this.home, layer);
+    return join(this.#homeOf(layer), layer);
   }
 
+  /** The mount point of a layer: what is no container's is mounted below the run root where its home is not ours alone [J37]. */
   merged(layer: HexId): string {
-    return join(this.home, layer, 'merged');
+    return this.#homeOf(layer) === this.home ? join(this.home, layer, 'merged') : join(this.#options.runHome, layer, 'merged');
+  }
+
+  #homeOf(layer: HexId): string {
+    if (this.#homes.length === 1) return this.home;
+    return this.#homes.find((home) => existsSync(join(home, layer))) ?? this.home;
   }
 
   /** Forgets what was read of layers: somebody else may have replaced them. */
@@ -120,11 +154,17 @@ export class OverlayDriver {
   }
 
   /**
-   * Builds the directory of the layer `layer` at `at`, which does not exist, and its link in `l/`, which leads nowhere
+   * Builds the directory of the layer `layer` of `home` at `at`, which does not exist, and its link in `l/`, which leads nowhere
    * until `publish`. `contents`, a directory of the same mount, becomes its `diff`. Mode and owner of `diff` are the parent's, else 0555 and root [J23].
    * No lock is needed; `checkBelow` later says whether the parent is still the one that this was built upon.
    */
-  async build(at: string, layer: HexId, parent: HexId | undefined, contents?: string): Promise<Built> {
+  async build(
+    at: string,
+    layer: HexId,
+    parent: HexId | undefined,
+    o: { readonly home: string; readonly contents?: string },
+  ): Promise<Built> {
+    const { home, contents } = o;
     const below = parent === undefined ? undefined : this.#rung(parent);
     const lower = below === undefined ? undefined : lowerOf(below);
     if (lower !== undefined && lower.split(':').length > MAX_DEPTH) throw new Failure('FailedPrecondition', 'max depth exceeded');
@@ -139,13 +179,13 @@ export class OverlayDriver {
     const link = newLinkName();
     await Promise.all([
       contentsInPlace(),
-      symlink(`../${layer}/diff`, join(this.home, 'l', link)),
+      symlink(`../${layer}/diff`, join(home, 'l', link)),
       mkdir(join(at, 'work'), { mode: 0o700 }),
       mkdir(join(at, 'merged'), { mode: 0o700 }),
       writeFile(join(at, 'link'), link, { mode: 0o644 }),
       lower === undefined ? mkdir(join(at, 'empty'), { mode: 0o700 }) : writeFile(join(at, 'lower'), lower, { mode: 0o644 }),
     ]);
-    return { parent, link, lower };
+    return { home, parent, link, lower };
   }
 
   /** Fails with Unavailable if another tool has replaced the parent since `build`. */
@@ -155,34 +195,46 @@ export class OverlayDriver {
       throw new Failure('Unavailable', `layer ${parent} was replaced while a layer upon it was being created`, { advice: 'Try again.' });
   }
 
-  /** Moves a directory from `build` to its place; a stale directory of that id goes to `grave` first. */
-  publish(at: string, layer: HexId, grave: () => string): void {
-    const directory = this.directory(layer);
-    if (existsSync(directory)) this.bury(layer, grave);
+  /** Moves a directory from `build` to its place and answers that; a stale directory of that id goes to `grave` first. */
+  publish(at: string, layer: HexId, { home }: Built, grave: () => string): string {
+    const directory = join(home, layer);
+    if (existsSync(directory)) this.bury(layer, home, grave);
     renameSync(at, directory);
+    return directory;
+  }
+
+  /** Puts a layer of an own home upon the directory that its parent has now; false where it stands there already. */
+  standUpon(layer: HexId, parent: HexId): boolean {
+    const file = join(this.directory(layer), 'lower');
+    const lower = lowerOf(this.#rung(parent));
+    if (readOptional(file) === lower) return false;
+    writeFileSync(`${file}.new`, lower, { mode: 0o644 });
+    renameSync(`${file}.new`, file);
+    this.#rungs.delete(layer);
+    return true;
   }
 
   /** Takes the link of a layer back that was built and not published. */
-  async unlink({ link }: Pick<Built, 'link'>): Promise<void> {
-    await rm(join(this.home, 'l', link), { force: true });
+  async unlink({ home, link }: Pick<Built, 'home' | 'link'>): Promise<void> {
+    await rm(join(home, 'l', link), { force: true });
   }
 
-  /** Removes the directory and link of a layer that has no record any more, and whose random id nobody will use again. */
+  /** Removes the directory and link of a container's layer that has no record any more, and whose random id nobody will use again. */
   async remove(layer: HexId): Promise<void> {
-    const directory = this.directory(layer);
+    const directory = join(this.home, layer);
     this.#rungs.delete(layer);
     const link = await readFile(join(directory, 'link'), 'utf8').catch(() => '');
-    if (isLinkName(link)) await this.unlink({ link });
+    if (isLinkName(link)) await this.unlink({ home: this.home, link });
     await rm(directory, { recursive: true, force: true });
   }
 
-  /** Moves a layer's directory and link away to be deleted: its name is free at once. Missing ones are fine. */
-  bury(layer: HexId, grave: () => string): void {
+  /** Moves a layer's directory and link in an own home away to be deleted: its name is free at once. Missing ones are fine. */
+  bury(layer: HexId, home: string, grave: () => string): void {
     this.#rungs.delete(layer);
-    const directory = this.directory(layer);
+    const directory = join(home, layer);
     unmountIfMounted(join(directory, 'merged'));
     const link = readOptional(join(directory, 'link'));
-    if (link !== undefined && isLinkName(link)) rmSync(join(this.home, 'l', link), { force: true });
+    if (link !== undefined && isLinkName(link)) rmSync(join(home, 'l', link), { force: true });
     try {
       renameSync(directory, grave());
     } catch (error) {
@@ -191,26 +243,29 @@ export class OverlayDriver {
   }
 
   isMounted(layer: HexId): boolean {
-    const directory = statSync(this.directory(layer), { throwIfNoEntry: false });
-    const merged = statSync(this.merged(layer), { throwIfNoEntry: false });
+    const path = this.merged(layer);
+    const directory = statSync(dirname(path), { throwIfNoEntry: false });
+    const merged = statSync(path, { throwIfNoEntry: false });
     return directory !== undefined && merged !== undefined && merged.dev !== directory.dev;
   }
 
-  /** Mounts a layer on its `merged` and answers that path; a mount that is there is left alone. */
+  /** Mounts a layer on its `merged` and answers that path; a mount that is there is left alone. What is not in `home` is mounted read-only. */
   mount(layer: HexId, request: LayerMount): string {
     const directory = this.directory(layer);
     const target = this.merged(layer);
     if (this.isMounted(layer)) return target;
     mkdirSync(target, { recursive: true, mode: 0o700 });
     const lowers = this.#lowerPaths(layer);
+    const isOwn = dirname(directory) === this.home;
     // The kernel's mark of an unclean volatile mount; with it in place the next one would be refused [J26].
-    rmSync(join(directory, 'work', 'work', 'incompat', 'volatile'), { recursive: true, force: true });
+    if (isOwn) rmSync(join(directory, 'work', 'work', 'incompat', 'volatile'), { recursive: true, force: true });
     const mapped = request.idMap === undefined ? undefined : this.#mapped(directory, lowers, request.idMap);
     const plan = planMount({
       layerDirectory: directory,
+      target,
       lowers: mapped?.lowers ?? lowers,
       defaultOptions: this.#options.mountOptions,
-      options: request.options,
+      options: isOwn ? request.options : [...request.options, 'ro'],
       volatile: request.volatile && this.#volatile,
       metacopySupported: this.#metacopy,
       label: request.label,
@@ -218,6 +273,7 @@ export class OverlayDriver {
     try {
       performMount(plan);
     } catch (error) {
+      if (!isOwn) removeMountPoint(target);
       throw wrap(`creating overlay mount to ${target}, mount_data="${plan.data ?? plan.lowers.join(':')}"`, error);
     } finally {
       // The overlay holds the mapped copies itself by now.
@@ -230,8 +286,14 @@ export class OverlayDriver {
   mountMapped(layer: HexId, target: string, userNamespace: string): void {
     const directory = this.directory(layer);
     const below = this.#lowerPaths(layer);
-    const paths = [join(this.home, 'l', this.#rung(layer).link), ...(below.length === 0 ? [join(directory, 'empty')] : below)];
-    const { lowers, detach } = mapLowers({ home: this.home, directory, lowers: paths, map: { userNamespace }, place: `${target}.mapped` });
+    const paths = [join(dirname(directory), 'l', this.#rung(layer).link), ...(below.length === 0 ? [join(directory, 'empty')] : below)];
+    const { lowers, detach } = mapLowers({
+      homes: this.#homes,
+      directory,
+      lowers: paths,
+      map: { userNamespace },
+      place: `${target}.mapped`,
+    });
     const plan = { target, flags: MS.RDONLY | MS.NODEV, lowers, upper: undefined, parameters: [] };
     try {
       performMount({ ...plan, data: dataString(plan) });
@@ -241,7 +303,7 @@ export class OverlayDriver {
   }
 
   #mapped(directory: string, lowers: readonly string[], map: IdMapRequest) {
-    const mapped = mapLowers({ home: this.home, directory, lowers, map, place: join(directory, 'mapped') });
+    const mapped = mapLowers({ homes: this.#homes, directory, lowers, map, place: join(directory, 'mapped') });
     giveToRoot(directory, map);
     return mapped;
   }
@@ -250,6 +312,7 @@ export class OverlayDriver {
   unmount(layer: HexId): void {
     const target = this.merged(layer);
     unmountIfMounted(target);
+    if (target !== join(this.home, layer, 'merged')) return removeMountPoint(target);
     const fresh = `${target}.1`;
     try {
       rmSync(fresh, { recursive: true, force: true });
@@ -261,15 +324,15 @@ export class OverlayDriver {
     }
   }
 
-  /** Directories of the home that are layers by their name. */
+  /** Directories of the own homes that are layers by their name. */
   layersOnDisk(): HexId[] {
-    return readdirSync(this.home).filter((name) => isHexId(name));
+    return [...this.ownHomes].flatMap((home) => readdirSync(home).filter((name) => isHexId(name)));
   }
 
   /** Removes links of `l/` that lead nowhere. */
   removeDanglingLinks(): void {
-    const links = join(this.home, 'l');
-    for (const name of readdirSync(links)) if (!existsSync(join(links, name))) unlinkSync(join(links, name));
+    for (const links of [...this.ownHomes].map((home) => join(home, 'l')))
+      for (const name of readdirSync(links)) if (!existsSync(join(links, name))) unlinkSync(join(links, name));
   }
 
   #rung(layer: HexId): Rung {
@@ -297,25 +360,28 @@ export class OverlayDriver {
     const names = parseLower(text);
     if (names === undefined) throw new Failure('Internal', `layer ${layer} has a broken lower file`);
     for (const name of names) {
-      const path = join(this.home, 'l', name);
-      if (!existsSync(path)) this.#repairLinks(path);
+      const path = this.#linkPath(name) ?? this.#repairedLink(name);
       paths.push(path, ...olderContents(`${path}/../`));
     }
     return paths;
   }
 
-  #repairLinks(missing: string): void {
+  /** A link that leads somewhere, in the first home that has it. */
+  #linkPath(name: string): string | undefined {
+    return this.#homes.map((home) => join(home, 'l', name)).find((path) => existsSync(path));
+  }
+
+  #repairedLink(name: string): string {
+    const missing = join(this.home, 'l', name);
     const text = "Can't stat lower layer %q because it does not exist. Going through storage to recreate the missing symlinks.";
     this.#options.log.warn(text.replace('%q', JSON.stringify(missing)));
-    for (const layer of this.layersOnDisk()) {
-      const link = readOptional(join(this.directory(layer), 'link'));
-      if (link === undefined || !isLinkName(link)) continue;
-      const path = join(this.home, 'l', link);
-      if (existsSync(path)) continue;
-      rmSync(path, { force: true });
-      symlinkSync(`../${layer}/diff`, path);
-    }
-    if (!existsSync(missing)) throw new Failure('Internal', `lower layer ${missing} does not exist`, { code: 'ENOENT' });
+    for (const home of this.ownHomes) repairLinks(home);
+    const path = this.#linkPath(name);
+    if (path !== undefined) return path;
+    throw new Failure('Internal', `lower layer ${missing} does not exist`, {
+      code: 'ENOENT',
+      advice: 'Mount the additional image store that it was in, or pull the image again.',
+    });
   }
 
   async #checkBacking(): Promise<void> {
@@ -338,6 +404,27 @@ export class OverlayDriver {
     } catch (error) {
       throw wrap('overlay: failed to make mount private', error);
     }
+  }
+}
+
+/** `<layer>/merged` below the run root, as far as it is empty. */
+function removeMountPoint(target: string): void {
+  try {
+    for (const path of [target, dirname(target)]) rmdirSync(path);
+  } catch (error) {
+    if (!['ENOENT', 'ENOTEMPTY', 'EBUSY'].includes(codeOf(error) ?? '')) throw error;
+  }
+}
+
+/** Makes the lost links of a home's layers again. */
+function repairLinks(home: string): void {
+  for (const layer of readdirSync(home).filter((name) => isHexId(name))) {
+    const link = readOptional(join(home, layer, 'link'));
+    if (link === undefined || !isLinkName(link)) continue;
+    const path = join(home, 'l', link);
+    if (existsSync(path)) continue;
+    rmSync(path, { force: true });
+    symlinkSync(`../${layer}/diff`, path);
   }
 }
 

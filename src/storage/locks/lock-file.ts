@@ -3,6 +3,7 @@ import { randomFillSync } from 'node:crypto';
 import { dirname } from 'node:path';
 import { nowNs } from '../../clock/index.ts';
 import { type BlockingCalls, type LockMode, unlockFile } from '../../linux/index.ts';
+import type { Lock } from './lock.ts';
 
 const RECORD_BYTES = 64;
 
@@ -11,7 +12,7 @@ const RECORD_BYTES = 64;
  * first come, first served, readers together; then the file's record lock, which other processes see.
  * The descriptor stays open until `close`: lock files are never replaced or deleted.
  */
-export class LockFile {
+export class LockFile implements Lock {
   readonly path: string;
   readonly #fd: number;
   readonly #calls: BlockingCalls;

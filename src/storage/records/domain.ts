@@ -4,15 +4,16 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Failure, textOf } from '../../errors/index.ts';
 import type { HexId } from '../../ids/index.ts';
-import type { LockFile } from '../locks/lock-file.ts';
+import type { LockMode } from '../../linux/index.ts';
+import type { Lock } from '../locks/lock.ts';
 import type { Fields } from './fields.ts';
 import { RecordList } from './list.ts';
 
 /**
  * How a file is written: flushed before it counts (`durable`), not flushed (`volatile`: a power cut may lose the
- * change), or at once on a file system in memory (`memory`), where a write never waits for a disk.
+ * change), at once on a file system in memory (`memory`), where a write never waits for a disk, or not at all (`foreign`).
  */
-export type Medium = 'durable' | 'volatile' | 'memory';
+export type Medium = 'durable' | 'volatile' | 'memory' | 'foreign';
 
 /** One JSON file of records, kept parsed. */
 export class RecordFile<R extends { readonly id: HexId }> {
@@ -37,7 +38,10 @@ export class RecordFile<R extends { readonly id: HexId }> {
       throw new Failure('FailedPrecondition', `records in ${this.path} cannot be read: ${textOf(error)}`, {
         cause: error,
         code: 'CORRUPT_RECORDS',
-        advice: `Restore ${this.path} from a copy, or remove the storage directory and pull again.`,
+        advice:
+          this.#medium === 'foreign'
+            ? 'Repair the additional image store, or take it out of storage.conf and storage_option.'
+            : `Restore ${this.path} from a copy, or remove the storage directory and pull again.`,
       });
     }
     this.#modified = modified;
@@ -77,6 +81,12 @@ export class RecordFile<R extends { readonly id: HexId }> {
   }
 }
 
+/** A record file with the root that its records' things lie below. */
+export interface RootedFile<R extends { readonly id: HexId }> {
+  readonly root: string;
+  readonly file: RecordFile<R>;
+}
+
 export interface PreparedFile {
   commit(): Promise<void>;
   discard(): Promise<void>;
@@ -90,22 +100,32 @@ export interface DomainOptions {
   /** A file's time of modification counts too, as for layers (docs/reference/cri-o-ondisk.md §2.3). */
   readonly watchFiles?: boolean;
   readonly onLoad?: () => void;
+  /** Somebody else's: only locked shared. What cannot be read any more stays as it was, and is told here; the first load must succeed. */
+  readonly onBroken?: (error: unknown) => void;
 }
+
+/** What a domain needs of a record file. */
+export type DomainFile = Pick<RecordFile<{ readonly id: HexId }>, 'load' | 'replaced' | 'dirty' | 'prepare' | 'path'>;
 
 /** The files behind one lock: reloaded when somebody else was the last writer. */
 export class Domain {
-  readonly lock: LockFile;
-  readonly files: readonly Pick<RecordFile<{ readonly id: HexId }>, 'load' | 'replaced' | 'dirty' | 'prepare' | 'path'>[];
+  readonly lock: Lock;
+  readonly files: readonly DomainFile[];
   readonly #options: DomainOptions;
   #seen: Buffer | undefined;
   #loading: Promise<void> | undefined;
   /** Counts loads: whoever derives something from the records knows when it is out of date. */
   generation = 0;
 
-  constructor(lock: LockFile, files: Domain['files'], options: DomainOptions = {}) {
+  constructor(lock: Lock, files: readonly DomainFile[], options: DomainOptions = {}) {
     this.lock = lock;
     this.files = files;
     this.#options = options;
+  }
+
+  /** The mode in which a change needs the lock. */
+  get mode(): LockMode {
+    return this.#options.onBroken === undefined ? 'exclusive' : 'shared';
   }
 
   /** Call it while holding the lock, in either mode. */
@@ -135,7 +155,13 @@ export class Domain {
 
   async #load(): Promise<void> {
     const record = this.lock.readRecord();
-    for (const file of this.files) await file.load();
+    try {
+      for (const file of this.files) await file.load();
+    } catch (error) {
+      if (this.#options.onBroken === undefined || this.#seen === undefined) throw error;
+      this.#options.onBroken(error);
+      return;
+    }
     this.#seen = record;
     this.generation++;
     this.#options.onLoad?.();

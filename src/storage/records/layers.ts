@@ -1,24 +1,63 @@
 import type { HexId } from '../../ids/index.ts';
 import type { LayerRecord } from '../types.ts';
-import type { RecordFile } from './domain.ts';
+import type { RootedFile } from './domain.ts';
 
-/** The layers of layers.json and volatile-layers.json as one set; of two with one id the first file's counts (§1.2). */
+export interface LayerFiles {
+  /** layers.json of the graph root. */
+  readonly durable: RootedFile<LayerRecord>;
+  /** layers.json where pulled layers go: the image store's, else the graph root's. */
+  readonly pulled: RootedFile<LayerRecord>;
+  /** volatile-layers.json: containers' layers. */
+  readonly volatile: RootedFile<LayerRecord>;
+  /** Those of additional image stores, in the order of search. */
+  readonly foreign: readonly RootedFile<LayerRecord>[];
+}
+
+/**
+ * All layers as one set; of several with one id the first file's counts (§1.2). Layers of additional image stores are found
+ * by id, and no more: they are neither listed nor changed [J37].
+ */
 export class LayerSet {
-  readonly #durable: RecordFile<LayerRecord>;
-  readonly #volatile: RecordFile<LayerRecord>;
+  readonly #files: LayerFiles;
+  readonly #own: readonly RootedFile<LayerRecord>[];
 
-  constructor(durable: RecordFile<LayerRecord>, volatile: RecordFile<LayerRecord>) {
-    this.#durable = durable;
-    this.#volatile = volatile;
+  constructor(files: LayerFiles) {
+    this.#files = files;
+    this.#own = [...new Set([files.durable, files.pulled, files.volatile])];
   }
 
+  /** A layer, wherever it is. What another store has not finished is not there. */
   get(id: HexId): LayerRecord | undefined {
-    return this.#durable.records.get(id) ?? this.#volatile.records.get(id);
+    return this.own(id) ?? this.#foreign(id);
   }
 
+  own(id: HexId): LayerRecord | undefined {
+    return this.#holder(id)?.file.records.get(id);
+  }
+
+  /** The own ones. */
   *values(): Generator<LayerRecord> {
-    yield* this.#durable.records.values();
-    for (const record of this.#volatile.records.values()) if (this.#durable.records.get(record.id) === undefined) yield record;
+    for (const [index, { file }] of this.#own.entries()) {
+      const before = this.#own.slice(0, index);
+      for (const record of file.records.values()) if (!before.some((other) => other.file.records.get(record.id))) yield record;
+    }
+  }
+
+  /** All that `get` finds. */
+  *everywhere(): Generator<LayerRecord> {
+    yield* this.values();
+    const seen = new Set<HexId>();
+    for (const { file } of this.#files.foreign)
+      for (const { id } of file.records.values()) {
+        const record = seen.has(id) || this.own(id) !== undefined ? undefined : this.#foreign(id);
+        seen.add(id);
+        if (record !== undefined) yield record;
+      }
+  }
+
+  /** The root that a layer lies below. */
+  rootOf(id: HexId): string | undefined {
+    return (this.#holder(id) ?? this.#files.foreign.find(({ file }) => isWhole(file.records.get(id))))?.root;
   }
 
   byName(name: string): LayerRecord | undefined {
@@ -29,27 +68,43 @@ export class LayerSet {
     return this.values().some((record) => record.parent === id);
   }
 
+  /** A pulled layer is `durable`, a container's `volatile`. */
   add(record: LayerRecord, where: 'durable' | 'volatile'): void {
-    (where === 'durable' ? this.#durable : this.#volatile).records.set(record);
+    (where === 'durable' ? this.#files.pulled : this.#files.volatile).file.records.set(record);
   }
 
   /** Replaces a record in the file that it is in. */
   replace(record: LayerRecord): void {
-    this.add(record, this.#durable.records.get(record.id) === undefined ? 'volatile' : 'durable');
+    (this.#holder(record.id) ?? this.#files.volatile).file.records.set(record);
   }
 
   delete(id: HexId): void {
-    this.#durable.records.delete(id);
-    this.#volatile.records.delete(id);
+    for (const { file } of this.#own) file.records.delete(id);
   }
 
   /** Layers whose making or deletion somebody did not finish. Only seen under the exclusive lock they are debris [J42]. */
   incomplete(): LayerRecord[] {
-    return [...this.values()].filter((record) => record.flags.get('incomplete') === true);
+    return [...this.values()].filter((record) => !isWhole(record));
   }
 
   /** Containers' layers, those of the volatile file. */
   *volatileValues(): Generator<LayerRecord> {
-    yield* this.#volatile.records.values();
+    yield* this.#files.volatile.file.records.values();
   }
+
+  #holder(id: HexId): RootedFile<LayerRecord> | undefined {
+    return this.#own.find(({ file }) => file.records.get(id) !== undefined);
+  }
+
+  #foreign(id: HexId): LayerRecord | undefined {
+    for (const { file } of this.#files.foreign) {
+      const record = file.records.get(id);
+      if (isWhole(record)) return record;
+    }
+    return undefined;
+  }
+}
+
+function isWhole(record: LayerRecord | undefined): record is LayerRecord {
+  return record !== undefined && record.flags.get('incomplete') !== true;
 }

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hexOf, type HexId, isHexId, sha256 } from '../../../src/ids/index.ts';
 import { createLogger, type Logger } from '../../../src/log/index.ts';
-import { type ContainerRecord, type ImageRecord, Store } from '../../../src/storage/index.ts';
+import { type ContainerRecord, type ImageRecord, Store, type StoreOptions } from '../../../src/storage/index.ts';
 
 /** The default roots of CRI-O, podman and skopeo: on a test's machine they are its own. */
 export const G = '/var/lib/containers/storage';
@@ -12,8 +12,8 @@ export const R = '/run/containers/storage';
 export const logged: string[] = [];
 const log: Logger = createLogger({ level: 'info', filter: undefined, write: (line) => void logged.push(line) });
 
-export async function openStore(graphRoot = G, mountOptions: string[] = []): Promise<Store> {
-  return await Store.open({ graphRoot, runRoot: R, mountOptions, log });
+export async function openStore(graphRoot = G, more: Partial<StoreOptions> = {}): Promise<Store> {
+  return await Store.open({ graphRoot, runRoot: R, log, ...more });
 }
 
 /** Puts an image of `depth` layers into the store; layer n holds /layer-n, the last one /hello too. */

@@ -132,6 +132,7 @@ async function deep(): Promise<void> {
     .map((lower) => join(G, 'overlay', lower));
   const plan = {
     layerDirectory: layer,
+    target: join(layer, 'merged'),
     lowers,
     defaultOptions: ['nodev'],
     options: [],
