@@ -265,13 +265,27 @@ test('[J5] STORAGE_DRIVER and STORAGE_OPTS go before storage.conf', () => {
   assert.deepEqual([storageDriver, storageOption], ['overlay', ['a=1', 'b=2']]);
 });
 
-test('options of storage.conf become options of the driver, its own table first', () => {
+test('[J8] options of storage.conf become options of the driver, its own table first', () => {
   const toml =
     '[storage.options]\nadditionalimagestores = ["/s"]\nmountopt = "a"\nsize = "1G"\n[storage.options.overlay]\nmountopt = "b"\n';
   assert.deepEqual(load({ '/etc/containers/storage.conf': toml }).config.crio.storageOption, [
     'overlay.imagestore=/s',
     'overlay.size=1G',
     'overlay.mountopt=b',
+  ]);
+});
+
+test('[J8] keys of storage.conf that nothing honours yet are told, as far as they ask for something', () => {
+  const toml = `[storage]\ngraphroot = "/g"\nrunroot = "/r"\nimagestore = "/i"\ndriver = "overlay2"\ntransient_store = true
+[storage.options]\ndisable-volatile = "false"\nauto-userns-min-size = 1024
+[storage.options.pull_options]\nenable_partial_images = "false"\n`;
+  const { config, unhonoured } = load({ '/etc/containers/storage.conf': toml });
+  const { root, runroot, imagestore, storageDriver } = config.crio;
+  assert.deepEqual([root, runroot, imagestore, storageDriver], ['/g', '/r', '/i', 'overlay']);
+  const source = '/etc/containers/storage.conf';
+  assert.deepEqual(unhonoured, [
+    { key: 'storage.transient_store', source },
+    { key: 'storage.options.auto-userns-min-size', source },
   ]);
 });
 

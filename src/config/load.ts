@@ -50,7 +50,8 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
   const files = options.files ?? diskFiles;
   try {
     const storage = storageDefaults(files, options.env);
-    const layers = new Layers(defaultDraft({ storage, selinux: options.selinux ?? selinuxEnabled() }));
+    const layers = new Layers(defaultDraft({ storage: storage.defaults, selinux: options.selinux ?? selinuxEnabled() }));
+    layers.without(storage.unhonoured);
     readMainFile(layers, files, commandLine, flags);
     readDropIns(layers, files, commandLine.configDir);
     layers.flags(flags);
@@ -129,6 +130,11 @@ class Layers {
         this.warnings.push(`${source} (typo) will be ineffective in future releases. Use CONTAINER_INCLUDED_POD_METRICS instead.`);
       }
     }
+  }
+
+  /** Keys of other files that nothing honours yet. */
+  without(keys: readonly UnhonouredKey[]): void {
+    for (const { key, source } of keys) this.unhonoured.set(key, source);
   }
 
   handler(item: string, source: string): void {

@@ -1,6 +1,6 @@
 /**
  * The storage defaults that all tools of the containers family share: one storage.conf and a few variables
- * [A28, B11, J1, J5, J8]. Keys that we do not act on belong to other tools and are passed over.
+ * [A28, B11, J1, J5, J8]. Keys that CRI-O acts on and we do not yet are told; others belong to other tools and are passed over.
  */
 import type { Environment } from './flags.ts';
 import { type FileSource } from './files.ts';
@@ -15,19 +15,48 @@ const LISTS: readonly (readonly [string, string])[] = [
   ['additionallayerstores', 'additionallayerstore'],
 ];
 
-export function storageDefaults(files: FileSource, env: Environment): NonNullable<NodeDefaults['storage']> {
+/** Keys of [storage] and [storage.options] that change what CRI-O does with a store. */
+const WITHOUT_EFFECT: readonly (readonly [table: 'storage' | 'options', key: string])[] = [
+  ['storage', 'transient_store'],
+  ['options', 'disable-volatile'],
+  ['options', 'root-auto-userns-user'],
+  ['options', 'auto-userns-min-size'],
+  ['options', 'auto-userns-max-size'],
+  ['options', 'pull_options'],
+];
+
+export interface StorageDefaults {
+  readonly defaults: NonNullable<NodeDefaults['storage']>;
+  /** Keys that are set and have no effect yet, with the file. */
+  readonly unhonoured: readonly { readonly key: string; readonly source: string }[];
+}
+
+export function storageDefaults(files: FileSource, env: Environment): StorageDefaults {
   const found = firstFile(files, env);
   const storage = at(found === undefined ? {} : parseToml(found.text, found.path), 'storage');
   const text = (name: string) => (typeof storage[name] === 'string' ? storage[name] : '');
   const driver = env['STORAGE_DRIVER'] || text('driver');
   const options = env['STORAGE_OPTS'] ? env['STORAGE_OPTS'].split(',') : optionsOf(at(storage, 'options'));
-  return {
+  const tables = { storage, options: at(storage, 'options') };
+  const set = WITHOUT_EFFECT.filter(([table, key]) => asksForSomething(tables[table][key]));
+  const unhonoured = set.map(([table, key]) => ({
+    key: table === 'storage' ? `storage.${key}` : `storage.options.${key}`,
+    source: found?.path ?? '',
+  }));
+  const defaults = {
     ...(text('graphroot') === '' ? {} : { root: text('graphroot') }),
     ...(text('runroot') === '' ? {} : { runroot: text('runroot') }),
     imagestore: text('imagestore'),
     storageDriver: driver === 'overlay2' ? 'overlay' : driver,
     storageOption: options,
   };
+  return { defaults, unhonoured };
+}
+
+/** What is off, empty or zero asks for nothing, whether it is written as a text or not. */
+function asksForSomething(value: unknown): boolean {
+  if (isTable(value)) return Object.values(value).some(asksForSomething);
+  return typeof value === 'string' ? !['', '0', 'false'].includes(value) : Boolean(value);
 }
 
 function firstFile(files: FileSource, env: Environment): { path: string; text: string } | undefined {

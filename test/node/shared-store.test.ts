@@ -158,6 +158,15 @@ test('[J60, p30, I75] neither removes an image that the other uses, and a prune 
   await podman('rm', theirs);
 });
 
+test('[J17, J60] a name that podman took first is refused, and can be had when it is free again', async () => {
+  const config = { ...pod, metadata: { name: 'taken', namespace: 'default', uid: 'u', attempt: 0 } };
+  const theirs = await podman('create', '--name=k8s_taken_default_u_0', '--network=none', '--cgroups=disabled', BUSYBOX, 'true');
+  await assert.rejects(node.client.RunPodSandbox({ config }), /pod sandbox with name "k8s_taken_default_u_0" already exists/);
+  await podman('rm', theirs);
+  const { podSandboxId } = await node.client.RunPodSandbox({ config });
+  await node.client.RemovePodSandbox({ podSandboxId });
+});
+
 test('[J60, p30] podman and we pull, run and remove side by side', { timeout: 60_000 }, async () => {
   const until = Date.now() + LOOP_MS;
   const [mine, theirs, both] = ['ours', 'theirs', 'both'].map((name) => `${SMALL}/${name}:latest`) as [string, string, string];

@@ -1,0 +1,58 @@
+// driver.ts NAME: one scenario with the store's driver on the machine it runs on; asserts, and exits 0 or not.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { readMountsSync } from '../../../src/linux/index.ts';
+import { G, makeContainer, makeImage, openStore } from './fixture.ts';
+
+/** A layer that has as many below it as there may be carries no other. */
+async function depth(): Promise<void> {
+  const store = await openStore();
+  const image = await makeImage(store, 'example.com/a:1', 2);
+  const lower = join(G, 'overlay', image.layer ?? '', 'lower');
+  const below = readFileSync(lower, 'utf8');
+  const grown = async (layers: number) => {
+    const other = await openStore();
+    writeFileSync(lower, Array.from({ length: layers }, () => below).join(':'));
+    try {
+      return await makeContainer(other, image, `k8s_deep_${layers}`);
+    } finally {
+      await other.close();
+    }
+  };
+  assert.equal((await grown(499)).image, image.id);
+  await assert.rejects(grown(500), { message: 'max depth exceeded' });
+  await store.close();
+}
+
+/** An overlay cannot be the upper of another: the machine's /etc is one. */
+async function backing(): Promise<void> {
+  await assert.rejects(openStore('/etc/storage'), {
+    message:
+      "opening storage /etc/storage: 'overlay' is not supported over overlayfs, a mount_program is required: backing file system is unsupported for this graph driver",
+  });
+}
+
+/** The home is mounted on itself, and what is mounted below reaches nobody else, though the machine shares its mounts. */
+async function home(): Promise<void> {
+  execFileSync('mount', ['--make-rshared', '/']);
+  const skipped = await openStore('/var/lib/containers/skipped', { skipMountHome: true });
+  await skipped.close();
+  await (await openStore()).close();
+  const mounts = readMountsSync().filter(({ mountPoint }) => mountPoint.endsWith('/overlay'));
+  assert.deepEqual(
+    mounts.map(({ mountPoint }) => mountPoint),
+    [`${G}/overlay`],
+  );
+  const line = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .find((text) => text.includes(` ${G}/overlay `));
+  assert.doesNotMatch(line ?? '', /shared:|master:/);
+  assert.match(readFileSync('/proc/self/mountinfo', 'utf8'), / \/ .* shared:/, 'the root is shared');
+}
+
+const scenarios = { depth, backing, home };
+const [name = ''] = process.argv.slice(2);
+if (!Object.hasOwn(scenarios, name)) throw new Error(`no scenario ${name}`);
+await scenarios[name as keyof typeof scenarios]();
