@@ -20,8 +20,8 @@ export function collectGarbage(records: Records, places: Places): Change<Grave[]
   const graves: Grave[] = [];
   const afterwards = () => {
     for (const layer of orphans) graves.push(...buryLayer(layer, places));
-    for (const layer of driver.layersOnDisk()) if (records.layers.get(layer) === undefined) graves.push(...buryLayer(layer, places));
-    driver.removeDanglingLinks();
+    for (const layer of driver.homes.layersOnDisk()) if (records.layers.get(layer) === undefined) graves.push(...buryLayer(layer, places));
+    driver.homes.removeDanglingLinks();
     const images = [...new Set([graphRoot, imageRoot])].flatMap((root) => strays(join(root, 'overlay-images'), isImageOf(records, root)));
     const isContainer = (id: HexId) => records.containers.get(id) !== undefined;
     const containers = strays(join(graphRoot, 'overlay-containers'), isContainer);

@@ -17,7 +17,7 @@ export interface Grave {
 /** Moves a layer's directories, tar-split and data away. Its record is gone already. */
 export function buryLayer(layer: HexId, places: Places): Grave[] {
   const { graphRoot, driver, staging } = places;
-  const graves = [...driver.ownHomes].map((home) => {
+  const graves = [...driver.homes.own].map((home) => {
     const grave = stagingOf(places, dirname(home)).driver.grave(layer);
     driver.bury(layer, home, () => grave);
     return { path: grave, large: true };

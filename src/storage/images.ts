@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromRfc3339, nowNs, toRfc3339 } from '../clock/index.ts';
-import { Failure } from '../errors/index.ts';
+import { Failure, codeOf } from '../errors/index.ts';
 import { type Digest, type HexId, sha256 } from '../ids/index.ts';
 import { type Grave, buryLayer, moved } from './graves.ts';
 import type { Change, Records } from './ledger.ts';
@@ -24,6 +24,16 @@ export async function writeBigData(directory: string, items: NewImage['bigData']
     await file.datasync();
   };
   await Promise.all(items.map(writeItem));
+}
+
+/** A data item of an image that lies below `root`; NotFound where there is none. */
+export async function readBigData(root: string, id: HexId, key: string): Promise<Buffer> {
+  try {
+    return await readFile(join(imageDirectory(root, id), bigDataFileName(key)));
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error;
+    throw new Failure('NotFound', `reading data item "${key}" of image "${id}": file does not exist`, { cause: error, code: 'ENOENT' });
+  }
 }
 
 /**

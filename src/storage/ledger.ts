@@ -310,6 +310,6 @@ function foreignDomain(root: string, kind: string, files: readonly DomainFile[],
     if (text !== told) o.log.warn(`Additional image store ${root} cannot be read, what it held before counts on: ${text}`);
     told = text;
   };
-  const lock = new ReadLock(join(root, `overlay-${kind}`, `${kind}.lock`), o.calls);
+  const lock = new ReadLock(join(root, `overlay-${kind}`, `${kind}.lock`));
   return new Domain(lock, files, { watchFiles: true, onLoad: () => o.hooks.layersLoaded(), onBroken });
 }

@@ -6,6 +6,7 @@ import { Health } from './check/health.ts';
 import { ContainerMaker } from './container-maker.ts';
 import { OverlayDriver } from './driver/overlay.ts';
 import { type Grave, buryLayer, removeGraves } from './graves.ts';
+import { ImageMaker } from './image-maker.ts';
 import { Ledger, type Records } from './ledger.ts';
 import type { Places, Roots } from './places.ts';
 import { Reserve } from './reserve.ts';
@@ -44,6 +45,7 @@ export interface StoreParts {
   readonly artifacts: ArtifactStore;
   readonly health: Health;
   readonly containers: ContainerMaker;
+  readonly images: ImageMaker;
   /** Makes all contents durable (syncfs), off the main thread. */
   readonly sync: () => Promise<void>;
   /** Deletes what was moved away. */
@@ -80,7 +82,7 @@ export function partsOf(options: StoreOptions, roots: Roots): StoreParts {
       void removeAll(buryLayer(id, places));
     }
   };
-  const hooks = { reinitialise: () => driver.initialise(), layersLoaded: () => driver.forget(), deleteIncomplete };
+  const hooks = { reinitialise: () => driver.initialise(), layersLoaded: () => driver.homes.forget(), deleteIncomplete };
   const ledger = new Ledger({ roots, calls, reserves, log, hooks });
   const artifacts = new ArtifactStore({
     root: join(graphRoot, 'artifacts'),
@@ -89,6 +91,7 @@ export function partsOf(options: StoreOptions, roots: Roots): StoreParts {
     log,
   });
   const health = new Health({ ledger, places, unsynced, removeAll, log });
+  const images = new ImageMaker(ledger, places);
   const containers = new ContainerMaker({ ledger, places, calls, log });
-  return { log, places, calls, ledger, stagings, reserves, unsynced, artifacts, health, containers, sync, removeAll };
+  return { log, places, calls, ledger, stagings, reserves, unsynced, artifacts, health, containers, images, sync, removeAll };
 }

@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Failure, codeOf, wrap } from '../errors/index.ts';
+import { Failure, wrap } from '../errors/index.ts';
 import { type Digest, type HexId, isHexId } from '../ids/index.ts';
 import { unmountIfMounted } from '../linux/index.ts';
 import type { Outstanding } from '../sync/index.ts';
@@ -10,10 +9,10 @@ import { containerDirectory, containerRoots, deleteContainer, freeNames, mountOp
 import { collectGarbage } from './garbage.ts';
 import { idMapOf, noIdMaps } from './id-maps/container.ts';
 import { ImageIndex } from './image-index.ts';
-import { createImage, deleteImage, imageDirectory, imageSize, setImageNames, topLayer, unknownImage, writeBigData } from './images.ts';
+import { deleteImage, imageSize, readBigData, topLayer, unknownImage } from './images.ts';
 import type { Ledger, Records } from './ledger.ts';
 import { mountLayer, trimUsers, unmountBelow, unmountLayer } from './mounts.ts';
-import { bigDataFileName, layerId } from './names.ts';
+import { layerId } from './names.ts';
 import { type StoreOptions, type StoreParts, partsOf } from './parts.ts';
 import type { Places } from './places.ts';
 import { prepareRoots } from './roots.ts';
@@ -134,13 +133,8 @@ export class Store {
   }
 
   async imageBigData(id: HexId, key: string): Promise<Buffer> {
-    try {
-      const root = await this.#ledger.read('images', ({ images }) => images.rootOf(id));
-      return await readFile(join(imageDirectory(root ?? this.imageRoot, id), bigDataFileName(key)));
-    } catch (error) {
-      if (codeOf(error) !== 'ENOENT') throw error;
-      throw new Failure('NotFound', `reading data item "${key}" of image "${id}": file does not exist`, { cause: error, code: 'ENOENT' });
-    }
+    const root = await this.#ledger.read('images', ({ images }) => images.rootOf(id));
+    return await readBigData(root ?? this.imageRoot, id, key);
   }
 
   /**
@@ -148,49 +142,12 @@ export class Store {
    * record of its own here, with the names and data that it has there.
    */
   async createImage(image: NewImage): Promise<ImageRecord> {
-    const foreign = await this.#unchangeable(image.id);
-    if (foreign === undefined || foreign.layer !== image.layer) return await this.#recordImage(image);
-    const names = [...image.names, ...foreign.names];
-    return await this.#recordImage({ ...image, names, ...(await this.#dataOf(foreign, image)) });
-  }
-
-  async #recordImage(image: NewImage): Promise<ImageRecord> {
-    const { imageRoot, imageStaging } = this.#places;
-    const staged = imageStaging.records.addition();
-    try {
-      await writeBigData(staged, image.bigData);
-      return await this.#ledger.change('make', (records) => createImage(records, imageRoot, image, staged));
-    } finally {
-      void imageStaging.remove(staged);
-    }
+    return await this.#parts.images.create(image);
   }
 
   /** Gives an image exactly these names. One of another root gets a record of its own here, and its names there stay unseen. */
   async setImageNames(id: HexId, names: readonly string[]): Promise<void> {
-    const foreign = await this.#unchangeable(id);
-    if (foreign === undefined) return await this.#ledger.change('make', (records) => setImageNames(records, id, names));
-    const digest = foreign.digest ?? foreign.bigDataDigests.get('manifest');
-    if (digest === undefined) throw new Failure('FailedPrecondition', `image ${id} has no manifest: its names cannot be changed`);
-    const none = { id, names, layer: foreign.layer, digest, created: foreign.created, metadata: '{}', bigData: [] };
-    await this.#recordImage({ ...none, ...(await this.#dataOf(foreign, none)) });
-  }
-
-  /** An image that lies only below a root that is not written. */
-  async #unchangeable(id: HexId): Promise<ImageRecord | undefined> {
-    return await this.#ledger.read('images', ({ images }) => (images.changeable(id) === undefined ? images.get(id) : undefined));
-  }
-
-  /** An image's data and what another record of it has besides. */
-  async #dataOf(
-    other: ImageRecord,
-    { bigData, metadata }: Pick<NewImage, 'bigData' | 'metadata'>,
-  ): Promise<Pick<NewImage, 'bigData' | 'metadata'>> {
-    const more = other.bigDataNames.filter((key) => !bigData.some((item) => item.key === key));
-    const items = more.map(async (key) => {
-      const digest = other.bigDataDigests.get(key);
-      return { key, data: await this.imageBigData(other.id, key), ...(digest === undefined ? {} : { digest }) };
-    });
-    return { bigData: [...bigData, ...(await Promise.all(items))], metadata: metadata === '{}' ? other.metadata : metadata };
+    await this.#parts.images.setNames(id, names);
   }
 
   /** The images that can be removed: not those of additional image stores. */
@@ -276,7 +233,7 @@ export class Store {
 
   /** The directory with a layer's own contents. */
   layerDiffDirectory(id: HexId): string {
-    return join(this.#places.driver.directory(id), 'diff');
+    return join(this.#places.driver.homes.directory(id), 'diff');
   }
 
   // Containers

@@ -28,7 +28,7 @@ test('[J7] with an image store, images and their layers lie there and containers
   await scenario('split');
 });
 
-test('[J11] locks are taken in one order: storage, layers, those of additional stores for reading, images, containers, mounts', async () => {
+test('[J11] locks are taken in one order: storage, layers, those of additional stores for reading and without waiting, images, containers, mounts', async () => {
   await scenario('order');
 });
 

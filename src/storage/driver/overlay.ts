@@ -1,42 +1,23 @@
-import {
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  rmdirSync,
-  statSync,
-  symlinkSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { chmod, chown, mkdir, readFile, realpath, rename, rm, statfs, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Failure, codeOf, wrap } from '../../errors/index.ts';
-import { type HexId, isHexId } from '../../ids/index.ts';
+import type { HexId } from '../../ids/index.ts';
 import { MS, mount, readMounts, unmountIfMounted } from '../../linux/index.ts';
-import type { Logger } from '../../log/index.ts';
-import { dataString, lowerOf, MAX_DEPTH, parseLower, planMount } from '../mount-plan.ts';
+import { dataString, lowerOf, MAX_DEPTH, planMount } from '../mount-plan.ts';
 import { isLinkName, newLinkName } from '../names.ts';
+import { Homes, type HomesOptions, readOptional } from './homes.ts';
 import { type IdMapRequest, giveToRoot, mapLowers } from './id-map.ts';
 import { performMount } from './perform.ts';
 import { Probes } from './probes.ts';
 
-export interface DriverOptions {
-  /** `G/overlay`. */
-  readonly home: string;
-  /** Where image layers are made: the image store's, else `home`. */
-  readonly imageHome: string;
-  /** The homes of additional image stores, which nothing is written to. */
-  readonly additionalHomes: readonly string[];
+export interface DriverOptions extends HomesOptions {
   /** `R/overlay`. */
   readonly runHome: string;
   /** Words of `mountopt`. */
   readonly mountOptions: readonly string[];
   /** Leave the driver home unmounted (`skip_mount_home`). */
   readonly skipMountHome: boolean;
-  readonly log: Logger;
 }
 
 /** A layer's directory that was built but not published, and what it was built upon. */
@@ -45,15 +26,6 @@ export interface Built {
   readonly parent: HexId | undefined;
   readonly link: string;
   readonly lower: string | undefined;
-}
-
-/** What a layer on top needs to know of the one below. */
-interface Rung {
-  readonly link: string;
-  readonly lower: string | undefined;
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
 }
 
 export interface LayerMount {
@@ -79,12 +51,9 @@ export class OverlayDriver {
   readonly home: string;
   /** Where image layers are made. */
   readonly imageHome: string;
-  /** Those that are written: `home` and `imageHome`. */
-  readonly ownHomes: ReadonlySet<string>;
-  readonly #homes: readonly string[];
+  readonly homes: Homes;
   readonly #options: DriverOptions;
   readonly #probes: Probes;
-  readonly #rungs = new Map<HexId, Rung>();
   #volatile = false;
   #metacopy = false;
   #idMaps = false;
@@ -92,8 +61,7 @@ export class OverlayDriver {
   constructor(options: DriverOptions) {
     this.home = options.home;
     this.imageHome = options.imageHome;
-    this.ownHomes = new Set([options.home, options.imageHome]);
-    this.#homes = [...this.ownHomes, ...options.additionalHomes];
+    this.homes = new Homes(options);
     this.#options = options;
     this.#probes = new Probes(options.home, options.runHome, options.log);
   }
@@ -105,7 +73,7 @@ export class OverlayDriver {
   async initialise(): Promise<void> {
     const { home, runHome, mountOptions, log } = this.#options;
     const fresh = !existsSync(home);
-    for (const own of this.ownHomes) {
+    for (const own of this.homes.own) {
       await mkdir(own, { recursive: true, mode: 0o700 });
       await mkdir(join(own, 'l'), { recursive: true, mode: 0o755 });
     }
@@ -133,24 +101,10 @@ export class OverlayDriver {
     return this.#idMaps;
   }
 
-  /** A layer's directory, in the first home that has one. */
-  directory(layer: HexId): string {
-    return join(this.#homeOf(layer), layer);
-  }
-
-  /** The mount point of a layer: what is no container's is mounted below the run root where its home is not ours alone [J37]. */
+  /** The mount point of a layer: below the run root where the layer is not in `home` [J37]. */
   merged(layer: HexId): string {
-    return this.#homeOf(layer) === this.home ? join(this.home, layer, 'merged') : join(this.#options.runHome, layer, 'merged');
-  }
-
-  #homeOf(layer: HexId): string {
-    if (this.#homes.length === 1) return this.home;
-    return this.#homes.find((home) => existsSync(join(home, layer))) ?? this.home;
-  }
-
-  /** Forgets what was read of layers: somebody else may have replaced them. */
-  forget(): void {
-    this.#rungs.clear();
+    const place = this.homes.homeOf(layer) === this.home ? this.home : this.#options.runHome;
+    return join(place, layer, 'merged');
   }
 
   /**
@@ -165,7 +119,7 @@ export class OverlayDriver {
     o: { readonly home: string; readonly contents?: string },
   ): Promise<Built> {
     const { home, contents } = o;
-    const below = parent === undefined ? undefined : this.#rung(parent);
+    const below = parent === undefined ? undefined : this.homes.rung(parent);
     const lower = below === undefined ? undefined : lowerOf(below);
     if (lower !== undefined && lower.split(':').length > MAX_DEPTH) throw new Failure('FailedPrecondition', 'max depth exceeded');
     await mkdir(at, { mode: 0o700 });
@@ -190,7 +144,7 @@ export class OverlayDriver {
 
   /** Fails with Unavailable if another tool has replaced the parent since `build`. */
   checkBelow(parent: HexId | undefined, built: Built): void {
-    const lower = parent === undefined ? undefined : lowerOf(this.#rung(parent));
+    const lower = parent === undefined ? undefined : lowerOf(this.homes.rung(parent));
     if (parent !== built.parent || lower !== built.lower)
       throw new Failure('Unavailable', `layer ${parent} was replaced while a layer upon it was being created`, { advice: 'Try again.' });
   }
@@ -205,12 +159,12 @@ export class OverlayDriver {
 
   /** Puts a layer of an own home upon the directory that its parent has now; false where it stands there already. */
   standUpon(layer: HexId, parent: HexId): boolean {
-    const file = join(this.directory(layer), 'lower');
-    const lower = lowerOf(this.#rung(parent));
+    const file = join(this.homes.directory(layer), 'lower');
+    const lower = lowerOf(this.homes.rung(parent));
     if (readOptional(file) === lower) return false;
     writeFileSync(`${file}.new`, lower, { mode: 0o644 });
     renameSync(`${file}.new`, file);
-    this.#rungs.delete(layer);
+    this.homes.forget(layer);
     return true;
   }
 
@@ -222,7 +176,7 @@ export class OverlayDriver {
   /** Removes the directory and link of a container's layer that has no record any more, and whose random id nobody will use again. */
   async remove(layer: HexId): Promise<void> {
     const directory = join(this.home, layer);
-    this.#rungs.delete(layer);
+    this.homes.forget(layer);
     const link = await readFile(join(directory, 'link'), 'utf8').catch(() => '');
     if (isLinkName(link)) await this.unlink({ home: this.home, link });
     await rm(directory, { recursive: true, force: true });
@@ -230,7 +184,7 @@ export class OverlayDriver {
 
   /** Moves a layer's directory and link in an own home away to be deleted: its name is free at once. Missing ones are fine. */
   bury(layer: HexId, home: string, grave: () => string): void {
-    this.#rungs.delete(layer);
+    this.homes.forget(layer);
     const directory = join(home, layer);
     unmountIfMounted(join(directory, 'merged'));
     const link = readOptional(join(directory, 'link'));
@@ -251,11 +205,11 @@ export class OverlayDriver {
 
   /** Mounts a layer on its `merged` and answers that path; a mount that is there is left alone. What is not in `home` is mounted read-only. */
   mount(layer: HexId, request: LayerMount): string {
-    const directory = this.directory(layer);
+    const directory = this.homes.directory(layer);
     const target = this.merged(layer);
     if (this.isMounted(layer)) return target;
     mkdirSync(target, { recursive: true, mode: 0o700 });
-    const lowers = this.#lowerPaths(layer);
+    const lowers = this.homes.lowerPaths(layer);
     const isOwn = dirname(directory) === this.home;
     // The kernel's mark of an unclean volatile mount; with it in place the next one would be refused [J26].
     if (isOwn) rmSync(join(directory, 'work', 'work', 'incompat', 'volatile'), { recursive: true, force: true });
@@ -284,11 +238,14 @@ export class OverlayDriver {
 
   /** Shows a layer with all below it, read-only and with mapped ids, at `target`, a directory that whoever has it unmounts. */
   mountMapped(layer: HexId, target: string, userNamespace: string): void {
-    const directory = this.directory(layer);
-    const below = this.#lowerPaths(layer);
-    const paths = [join(dirname(directory), 'l', this.#rung(layer).link), ...(below.length === 0 ? [join(directory, 'empty')] : below)];
+    const directory = this.homes.directory(layer);
+    const below = this.homes.lowerPaths(layer);
+    const paths = [
+      join(dirname(directory), 'l', this.homes.rung(layer).link),
+      ...(below.length === 0 ? [join(directory, 'empty')] : below),
+    ];
     const { lowers, detach } = mapLowers({
-      homes: this.#homes,
+      homes: this.homes.all,
       directory,
       lowers: paths,
       map: { userNamespace },
@@ -303,7 +260,7 @@ export class OverlayDriver {
   }
 
   #mapped(directory: string, lowers: readonly string[], map: IdMapRequest) {
-    const mapped = mapLowers({ homes: this.#homes, directory, lowers, map, place: join(directory, 'mapped') });
+    const mapped = mapLowers({ homes: this.homes.all, directory, lowers, map, place: join(directory, 'mapped') });
     giveToRoot(directory, map);
     return mapped;
   }
@@ -322,66 +279,6 @@ export class OverlayDriver {
       this.#options.log.debug(`Could not replace ${target} after unmounting: ${codeOf(error) ?? 'unknown error'}`);
       rmSync(fresh, { recursive: true, force: true });
     }
-  }
-
-  /** Directories of the own homes that are layers by their name. */
-  layersOnDisk(): HexId[] {
-    return [...this.ownHomes].flatMap((home) => readdirSync(home).filter((name) => isHexId(name)));
-  }
-
-  /** Removes links of `l/` that lead nowhere. */
-  removeDanglingLinks(): void {
-    for (const links of [...this.ownHomes].map((home) => join(home, 'l')))
-      for (const name of readdirSync(links)) if (!existsSync(join(links, name))) unlinkSync(join(links, name));
-  }
-
-  #rung(layer: HexId): Rung {
-    const known = this.#rungs.get(layer);
-    if (known !== undefined) return known;
-    const directory = this.directory(layer);
-    const link = readOptional(join(directory, 'link'));
-    if (link === undefined)
-      throw new Failure('NotFound', `layer ${layer} has no directory below ${this.home}: layer not known`, {
-        advice: 'Remove the image and pull it again.',
-      });
-    if (!isLinkName(link)) throw new Failure('Internal', `layer ${layer} has a broken link file`);
-    const { mode, uid, gid } = statSync(join(directory, 'diff'));
-    const rung = { link, lower: readOptional(join(directory, 'lower')), mode: mode & 0o7777, uid, gid };
-    this.#rungs.set(layer, rung);
-    return rung;
-  }
-
-  /** The lower directories of a layer, older contents (`diff1`, …) included; lost links are made again [J27]. */
-  #lowerPaths(layer: HexId): string[] {
-    const directory = this.directory(layer);
-    const text = readOptional(join(directory, 'lower'));
-    const paths = olderContents(`${directory}/`);
-    if (text === undefined) return paths;
-    const names = parseLower(text);
-    if (names === undefined) throw new Failure('Internal', `layer ${layer} has a broken lower file`);
-    for (const name of names) {
-      const path = this.#linkPath(name) ?? this.#repairedLink(name);
-      paths.push(path, ...olderContents(`${path}/../`));
-    }
-    return paths;
-  }
-
-  /** A link that leads somewhere, in the first home that has it. */
-  #linkPath(name: string): string | undefined {
-    return this.#homes.map((home) => join(home, 'l', name)).find((path) => existsSync(path));
-  }
-
-  #repairedLink(name: string): string {
-    const missing = join(this.home, 'l', name);
-    const text = "Can't stat lower layer %q because it does not exist. Going through storage to recreate the missing symlinks.";
-    this.#options.log.warn(text.replace('%q', JSON.stringify(missing)));
-    for (const home of this.ownHomes) repairLinks(home);
-    const path = this.#linkPath(name);
-    if (path !== undefined) return path;
-    throw new Failure('Internal', `lower layer ${missing} does not exist`, {
-      code: 'ENOENT',
-      advice: 'Mount the additional image store that it was in, or pull the image again.',
-    });
   }
 
   async #checkBacking(): Promise<void> {
@@ -413,33 +310,5 @@ function removeMountPoint(target: string): void {
     for (const path of [target, dirname(target)]) rmdirSync(path);
   } catch (error) {
     if (!['ENOENT', 'ENOTEMPTY', 'EBUSY'].includes(codeOf(error) ?? '')) throw error;
-  }
-}
-
-/** Makes the lost links of a home's layers again. */
-function repairLinks(home: string): void {
-  for (const layer of readdirSync(home).filter((name) => isHexId(name))) {
-    const link = readOptional(join(home, layer, 'link'));
-    if (link === undefined || !isLinkName(link)) continue;
-    const path = join(home, 'l', link);
-    if (existsSync(path)) continue;
-    rmSync(path, { force: true });
-    symlinkSync(`../${layer}/diff`, path);
-  }
-}
-
-/** `diff1`, `diff2`, … beside a layer's `diff`: contents from before it was shifted to other ids. */
-function olderContents(prefix: string): string[] {
-  const found: string[] = [];
-  for (let n = 1; existsSync(`${prefix}diff${n}`); n++) found.push(`${prefix}diff${n}`);
-  return found;
-}
-
-function readOptional(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
-    throw error;
   }
 }

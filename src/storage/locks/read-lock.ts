@@ -1,37 +1,33 @@
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { Failure, codeOf, wrap } from '../../errors/index.ts';
-import type { BlockingCalls, LockMode } from '../../linux/index.ts';
+import { type LockMode, tryLockFile } from '../../linux/index.ts';
 import type { Lock } from './lock.ts';
 
 /**
  * The lock file of a root that is only read, perhaps on a read-only mount: taken shared, never made and never written. It is
- * open only while it is held, so that whoever mounted the root can unmount it. Where it is missing nobody writes there.
+ * open only while it is held, so that whoever mounted the root can unmount it. Who is writing there is not waited for, or a pull
+ * into that root would stop this store as long as it takes: the records are read as they are, and files of records are replaced
+ * as a whole. Where the lock file is missing nobody writes there.
  */
 export class ReadLock implements Lock {
   readonly #path: string;
-  readonly #calls: BlockingCalls;
 
-  constructor(path: string, calls: BlockingCalls) {
+  constructor(path: string) {
     this.#path = path;
-    this.#calls = calls;
   }
 
   async acquire(mode: LockMode): Promise<Disposable> {
     if (mode === 'exclusive') throw this.#refusal();
-    let fd: number;
+    const held = new DisposableStack();
     try {
-      fd = openSync(this.#path, 'r');
+      const fd = openSync(this.#path, 'r');
+      held.defer(() => closeSync(fd));
+      if (!tryLockFile(fd, 'shared')) held.dispose();
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return { [Symbol.dispose]: () => {} };
-      throw wrap(`opening lock file ${this.#path}`, error);
+      held.dispose();
+      if (codeOf(error) !== 'ENOENT') throw wrap(`locking ${this.#path}`, error);
     }
-    try {
-      await this.#calls.lockFile(fd, 'shared');
-    } catch (error) {
-      closeSync(fd);
-      throw wrap(`locking ${this.#path}`, error);
-    }
-    return { [Symbol.dispose]: () => closeSync(fd) };
+    return await Promise.resolve(held);
   }
 
   readRecord(): Buffer {

@@ -330,22 +330,33 @@ async function order(): Promise<void> {
     [join(R, 'overlay-layers/mountpoints.lock'), 'WRITE'],
   ];
   const inodes = new Map(locks.map(([path]) => [inodeOf(path), path] as const));
-  for (const [index, [path]] of locks.entries()) {
+  for (const [index, [path, mode]] of locks.entries()) {
     const [program, ...args] = posixLocker(path);
     const holder = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     await once(holder.stdout, 'data');
+    const ended = once(holder, 'exit');
     const change = store.unmountContainer('a'.repeat(64) as HexId);
-    const waiting = new RegExp(`-> OFDLCK .* ${inodeOf(path)} `);
-    while (!waiting.test(readFileSync('/proc/locks', 'utf8'))) await delay(1);
-    const held = [...readFileSync('/proc/locks', 'utf8').matchAll(/^\d+: OFDLCK +ADVISORY +(READ|WRITE) +-?\d+ (\S+) /gm)]
-      .filter(([, , inode]) => inodes.has(inode ?? ''))
-      .map(([, mode, inode]) => `${mode} ${inodes.get(inode ?? '')}`);
-    const before = locks.slice(0, index).map(([earlier, mode]) => `${mode} ${earlier}`);
-    assert.deepEqual(new Set(held), new Set(before), path);
+    if (mode === 'READ') await change; // Another store's writer is not waited for.
+    else await waitsWith(path, locks.slice(0, index), inodes);
     holder.stdin.end();
-    await change;
+    await Promise.all([change, ended]);
   }
   await store.close();
+}
+
+/** Somebody waits for that lock, and those are held. */
+async function waitsWith(
+  path: string,
+  earlier: readonly (readonly [path: string, mode: string])[],
+  inodes: ReadonlyMap<string, string>,
+): Promise<void> {
+  const waiting = new RegExp(`-> OFDLCK .* ${inodeOf(path)} `);
+  while (!waiting.test(readFileSync('/proc/locks', 'utf8'))) await delay(1);
+  const held = [...readFileSync('/proc/locks', 'utf8').matchAll(/^\d+: OFDLCK +ADVISORY +(READ|WRITE) +-?\d+ (\S+) /gm)]
+    .filter(([, , inode]) => inodes.has(inode ?? ''))
+    .map(([, mode, inode]) => `${mode} ${inodes.get(inode ?? '')}`);
+  const before = earlier.map(([lock, mode]) => `${mode} ${lock}`);
+  assert.deepEqual(new Set(held), new Set(before), path);
 }
 
 /** As /proc/locks writes it. */
