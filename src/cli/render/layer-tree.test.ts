@@ -8,7 +8,7 @@ const image = (name: string, layers: string, size: number): LayeredImage => ({
   id: 'f'.repeat(64),
   names: name === '' ? [] : [name],
   size: BigInt(size),
-  diffIds: [...layers].map(id),
+  diffIds: Array.from(layers, id),
 });
 
 test('images stand on the layers that they share, each named at its top layer', () => {
