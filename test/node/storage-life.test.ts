@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, renameSync, statSync } from 'node:fs';
+import { linkSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseMountInfo } from '../../src/linux/index.ts';
@@ -97,19 +97,27 @@ test('[J63] state.json is replaced at each change of a container, never written 
   const create = { podSandboxId, config: containerConfig('c', BUSYBOX, OBEDIENT), sandboxConfig: config };
   const { containerId } = await node.client.CreateContainer(create);
   const file = node.path(`${G}/overlay-containers/${containerId}/userdata/state.json`);
-  const seen = new Set<number>();
-  const status = () => {
+  const kept = `${file}.kept`;
+  /** The state in the file, which is another than the one that was there before, and that one has not been touched. */
+  const status = (before?: string) => {
+    const text = readFileSync(file, 'utf8');
     const { ino, mode } = statSync(file);
     assert.equal((mode & 0o7777).toString(8), '644');
-    assert.ok(!seen.has(ino), 'another file than before');
-    seen.add(ino);
-    return (JSON.parse(readFileSync(file, 'utf8')) as { status: string }).status;
+    if (before !== undefined) {
+      assert.deepEqual(
+        [statSync(kept).ino === ino, (JSON.parse(readFileSync(kept, 'utf8')) as { status: string }).status],
+        [false, before],
+      );
+      rmSync(kept);
+    }
+    linkSync(file, kept);
+    return (JSON.parse(text) as { status: string }).status;
   };
   assert.equal(status(), 'created');
   await node.client.StartContainer({ containerId });
-  assert.equal(status(), 'running');
+  assert.equal(status('created'), 'running');
   await node.client.StopContainer({ containerId, timeout: 10n });
-  assert.equal(status(), 'stopped');
+  assert.equal(status('running'), 'stopped');
   const before = await stateOf(node.client, containerId);
   await node.kill9();
   await node.start();
