@@ -137,7 +137,7 @@ function tlsSettings(api: Config['api']): Pick<StreamingSettings, 'tls'> {
 }
 
 export function imageSettings(config: Config, env: NodeJS.ProcessEnv): ImageSettings {
-  const { image } = config;
+  const { image, runtime } = config;
   const mode = image.shortNameMode;
   return {
     ...defaultImageSettings({ env, uid: process.getuid?.() ?? 0, version: CRIO_VERSION }),
@@ -148,6 +148,7 @@ export function imageSettings(config: Config, env: NodeJS.ProcessEnv): ImageSett
     namespacedAuthDir: image.namespacedAuthDir,
     signaturePolicy: image.signaturePolicy,
     signaturePolicyDir: image.signaturePolicyDir,
+    decryptionKeysPath: runtime.decryptionKeysPath,
     shortNameMode: mode === 'disabled' || mode === '' ? mode : 'enforcing',
     defaultTransport: image.defaultTransport,
     maxDownloads: PULL_LANES,

@@ -8,6 +8,7 @@ import { Flights } from '../sync/index.ts';
 import { type ArtifactFile, Artifacts } from './artifacts.ts';
 import { Catalogue } from './catalogue.ts';
 import { type Credentials, fingerprint, fromRequest } from './credentials.ts';
+import { readDecryptionKeys } from './decryption/index.ts';
 import type { Image, ImageFsUsage, PullMetrics, PullOptions, PullProgress, PullResult } from './image.ts';
 import { byId, byReference, isPinned } from './names.ts';
 import { takeOneTimeAuth } from './namespaced-auth.ts';
@@ -37,6 +38,8 @@ interface NamedPull {
   readonly namespace: string;
   /** The only file of credentials; '' for the usual ones. */
   readonly authFile: string;
+  /** Where keys for encrypted layers are; '' for none. */
+  readonly keysPath: string;
   readonly key: string;
 }
 
@@ -93,24 +96,24 @@ export class ImageService {
    * DeadlineExceeded when it was stopped [I5, I6, I7].
    */
   pull(reference: string, options: PullOptions = {}): Promise<PullResult> {
-    return this.#pull(reference, options, '');
+    return this.#pull(reference, options, { authFile: '', keysPath: this.#settings.decryptionKeysPath });
   }
 
   /** Pulls `pause_image`, with `pause_image_auth_file` where there is one [I83]. */
   pullPauseImage(): Promise<PullResult> {
-    return this.#pull(this.#settings.pauseImage, {}, this.#settings.pauseImageAuthFile);
+    return this.#pull(this.#settings.pauseImage, {}, { authFile: this.#settings.pauseImageAuthFile, keysPath: '' });
   }
 
-  async #pull(reference: string, options: PullOptions, authFile: string): Promise<PullResult> {
+  async #pull(reference: string, options: PullOptions, own: Pick<NamedPull, 'authFile' | 'keysPath'>): Promise<PullResult> {
     this.#log.info(`Pulling image: ${reference}`);
     const credentials = fromRequest(options.auth);
     const namespace = options.namespace ?? '';
-    const parts = [reference, options.cgroupParent ?? '', fingerprint(credentials), namespace, authFile];
+    const parts = [reference, options.cgroupParent ?? '', fingerprint(credentials), namespace, own.authFile, own.keysPath];
     const key = createHash('sha256').update(JSON.stringify(parts)).digest('base64url');
     const listeners = this.#listeners.get(key) ?? new Set();
     if (options.onProgress !== undefined) this.#listeners.set(key, listeners.add(options.onProgress));
     try {
-      const order = { text: reference, credentials, namespace, authFile, key };
+      const order = { text: reference, credentials, namespace, ...own, key };
       const work = (signal: AbortSignal) => this.#pullCandidates(order, signal);
       const imageId = await this.#pulls.join(key, work, options.signal);
       this.#log.info(`Pulled image: ${imageId}`);
@@ -239,6 +242,7 @@ export class ImageService {
     const { text, credentials, namespace, key } = order;
     const settings = this.#settings;
     const policy = await loadPolicy(this.#policyPaths, namespace);
+    const keys = await readDecryptionKeys(order.keysPath);
     const oneTime = await takeOneTimeAuth(settings.namespacedAuthDir, namespace, text, this.#log);
     try {
       const resolution = await this.#resolution(text);
@@ -256,7 +260,7 @@ export class ImageService {
           const present = await this.#artifacts.readOnly(reference);
           if (present !== undefined) return hexOf(present.digest) as HexId;
           const onProgress = (progress: PullProgress) => this.#report(key, progress);
-          const id = await pullImage({ reference, source, policy, onProgress }, this.#store, this.#layers, signal);
+          const id = await pullImage({ reference, source, policy, keys, onProgress }, this.#store, this.#layers, signal);
           this.#metrics?.success();
           return id;
         } catch (error) {

@@ -21,6 +21,8 @@ export interface ImageSettings {
   readonly signaturePolicy: string;
   /** `signature_policy_dir`; '' switches it off [I29]. */
   readonly signaturePolicyDir: string;
+  /** `decryption_keys_path`; '' for none [I39]. */
+  readonly decryptionKeysPath: string;
   /** `short_name_mode`; '' behaves like enforcing [I11]. */
   readonly shortNameMode: 'enforcing' | 'disabled' | '';
   /** `oci_artifact_mount_support` [I59]. */
@@ -112,6 +114,7 @@ export function defaultImageSettings(host: HostEnvironment): ImageSettings {
     namespacedAuthDir: '/etc/crio/auth',
     signaturePolicy: '',
     signaturePolicyDir: '/etc/crio/policies',
+    decryptionKeysPath: '/etc/crio/keys/',
     shortNameMode: 'enforcing',
     artifactMounts: true,
     pullProgressTimeoutMs: 0,

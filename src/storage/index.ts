@@ -1,8 +1,17 @@
 export { type TarEntry, TarReader } from './archive/index.ts';
-export { LayerUnpacker, type ArchiveCode, type IdMap, type UnpackLimits, type UnpackOptions, type UnpackedLayer } from './archive/index.ts';
+export {
+  LayerUnpacker,
+  type ArchiveCode,
+  type IdMap,
+  type LayerDecryption,
+  type UnpackLimits,
+  type UnpackOptions,
+  type UnpackedLayer,
+} from './archive/index.ts';
 export { type ArtifactStore, type StoredArtifact } from './artifacts/artifact-store.ts';
 export { type CheckOptions, type Finding, countOf, describe } from './check/findings.ts';
 export { removeStorage } from './check/remove-storage.ts';
+export { mayReuse } from './decrypted-layers.ts';
 export { type DiskUse, type ImageUse, diskUse } from './disk-use.ts';
 export { type DriverSettings, parseStorageOptions } from './options.ts';
 export { FOREIGN_IMAGE } from './images.ts';

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { nowNs, toRfc3339 } from '../clock/index.ts';
 import { Failure } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
+import { flagsOf, withProof } from './decrypted-layers.ts';
 import type { Built, OverlayDriver } from './driver/overlay.ts';
 import type { Change, Ledger, Records } from './ledger.ts';
 import type { Places } from './places.ts';
@@ -40,7 +41,7 @@ export async function stageLayer(shop: LayerWorkshop): Promise<StagedLayer> {
     const existing = await shop.ledger.read('layers', ({ layers }) => knownLayer(layers, layer));
     if (existing !== undefined) {
       await discard();
-      return existing;
+      return await admit(shop, existing, layer);
     }
     const hasTarSplit = await flushed(tarSplit);
     const path = shop.imageStaging.driver.addition();
@@ -77,7 +78,7 @@ interface Made {
 function publish(shop: LayerWorkshop, { layers }: Records, layer: LayerToCommit, { path, built, tarSplit }: Made): Change<LayerRecord> {
   const existing = knownLayer(layers, layer);
   // Somebody else was faster with the same contents; ours stay where they are and are thrown away.
-  if (existing !== undefined) return { result: existing };
+  if (existing !== undefined) return { result: admitted(layers, existing, layer) };
   shop.driver.checkBelow(layer.parent, built);
   const directory = shop.driver.publish(path, layer.id, built, () => shop.imageStaging.driver.grave(layer.id));
   const splitPath = tarSplitPath(shop.graphRoot, layer.id);
@@ -108,6 +109,21 @@ function knownLayer(layers: Records['layers'], { id, parent }: LayerToCommit): L
   return undefined;
 }
 
+/** Notes that somebody brought the contents of a layer that is here [a47]. */
+async function admit(shop: LayerWorkshop, known: LayerRecord, layer: LayerToCommit): Promise<LayerRecord> {
+  if (withProof(known, layer.proof) === undefined) return known;
+  return await shop.ledger.change('make', ({ layers }) => {
+    const existing = knownLayer(layers, layer);
+    return { result: existing === undefined ? known : admitted(layers, existing, layer) };
+  });
+}
+
+function admitted(layers: Records['layers'], existing: LayerRecord, { proof }: LayerToCommit): LayerRecord {
+  const renewed = withProof(existing, proof);
+  if (renewed !== undefined) layers.replace(renewed);
+  return renewed ?? existing;
+}
+
 function recordOf(layer: LayerToCommit): LayerRecord {
   return {
     id: layer.id,
@@ -116,7 +132,7 @@ function recordOf(layer: LayerToCommit): LayerRecord {
     metadata: '',
     mountLabel: '',
     created: toRfc3339(nowNs()),
-    compressedDiffDigest: layer.blobDigest,
+    compressedDiffDigest: layer.decryptedDigest ?? layer.blobDigest,
     compressedSize: BigInt(layer.blobSize),
     diffDigest: layer.diffId,
     diffSize: BigInt(layer.diffSize),
@@ -124,7 +140,7 @@ function recordOf(layer: LayerToCommit): LayerRecord {
     compression: layer.compression,
     uidset: layer.uids,
     gidset: layer.gids,
-    flags: new Map(),
+    flags: flagsOf(layer.proof),
     uidmap: [],
     gidmap: [],
     bigDataNames: [],

@@ -9,6 +9,7 @@ import { containerDirectory, containerRoots, deleteContainer, freeNames, mountOp
 import { collectGarbage } from './garbage.ts';
 import { idMapOf, noIdMaps } from './id-maps/container.ts';
 import { ImageIndex } from './image-index.ts';
+import { mayReuse } from './decrypted-layers.ts';
 import { deleteImage, imageSize, readBigData, topLayer, unknownImage } from './images.ts';
 import type { Ledger, Records } from './ledger.ts';
 import { mountLayer, trimUsers, unmountBelow, unmountLayer } from './mounts.ts';
@@ -222,7 +223,8 @@ export class Store {
 
   /** The diff ID of a blob that some layer was made from, under whatever parent; undefined where there is none. */
   async diffIdOf(blob: Digest): Promise<Digest | undefined> {
-    const look = ({ layers }: Records) => layers.everywhere().find((layer) => layer.compressedDiffDigest === blob)?.diffDigest;
+    const look = ({ layers }: Records) =>
+      layers.everywhere().find((layer) => layer.compressedDiffDigest === blob && mayReuse(layer, { digest: blob }))?.diffDigest;
     return await this.#ledger.read('layers', look);
   }
 

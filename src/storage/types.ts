@@ -76,6 +76,8 @@ export type Json = null | boolean | number | bigint | string | readonly Json[] |
 export interface LayerToCommit extends UnpackedLayer {
   readonly id: HexId;
   readonly parent: HexId | undefined;
+  /** Of a layer that was encrypted: what only a holder of its key can tell [a47]. */
+  readonly proof?: string;
 }
 
 /** A layer whose contents are being written and that nobody sees yet (§4.5). Ends by `commit` or `discard`, once. */

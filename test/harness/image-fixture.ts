@@ -48,6 +48,7 @@ export class ImageFixture {
       certsDirs: [join(this.dir, 'certs.d')],
       policyFiles: [join(this.dir, 'policy.json')],
       signaturePolicyDir: join(this.dir, 'policies'),
+      decryptionKeysPath: join(this.dir, 'keys'),
       namespacedAuthDir: join(this.dir, 'auth'),
       authFiles: [{ path: join(this.dir, 'auth.json'), format: 'auths' }],
       timeouts: { connectMs: 5000, headerMs: 5000, idleMs: 5000, backoffMs: 20, maxBackoffMs: 2000 },

@@ -95,6 +95,7 @@ const containerRows = {
   decryption_keys_path: text('/etc/crio/keys/', 'Directory of private keys for encrypted images.', {
     flag: 'decryption-keys-path',
     reloadable: true,
+    honoured: true,
   }),
   additional_artifact_stores: list([], 'Read-only stores of OCI artifacts, asked before the main one. Absolute paths.', {
     flag: 'additional-artifact-stores',

@@ -1,5 +1,6 @@
 import { Failure } from '../../errors/index.ts';
 import type { OciImageConfig } from '../image.ts';
+import { plainType } from '../decryption/index.ts';
 import type { ImageManifest } from '../manifest.ts';
 
 const LAYER_TYPES: ReadonlySet<string> = new Set([
@@ -16,7 +17,7 @@ const FOREIGN = /^application\/vnd\.(docker\.image\.rootfs\.foreign\.|oci\.image
 
 /**
  * Whether manifest and config are of one image that we can unpack: a diff ID for each layer, and layers of known
- * types only; anything else is refused by name. Fails with Unknown or Unimplemented.
+ * types only, encrypted or not; anything else is refused by name. Fails with Unknown or Unimplemented.
  */
 export function checkImage(manifest: ImageManifest, config: OciImageConfig): void {
   if (config.diffIds.length !== manifest.layers.length)
@@ -26,8 +27,7 @@ export function checkImage(manifest: ImageManifest, config: OciImageConfig): voi
   for (const [index, layer] of manifest.layers.entries()) {
     if (FOREIGN.test(layer.mediaType))
       throw refused(`layer ${index} (${layer.digest}) is a foreign layer (${layer.mediaType}), kept outside of the registry`);
-    if (layer.mediaType.endsWith('+encrypted')) throw refused(`layer ${index} (${layer.digest}) is encrypted (${layer.mediaType})`);
-    if (!LAYER_TYPES.has(layer.mediaType))
+    if (!LAYER_TYPES.has(plainType(layer.mediaType)))
       throw refused(`layer ${index} (${layer.digest}) has the unknown media type ${JSON.stringify(layer.mediaType.slice(0, 256))}`);
   }
 }

@@ -1,9 +1,10 @@
 import { type FailureKind, Failure, codeOf, kindOf, textOf, wrap } from '../../errors/index.ts';
 import type { Digest, HexId } from '../../ids/index.ts';
 import type { Logger } from '../../log/index.ts';
-import type { StagedLayer, UnpackedLayer } from '../../storage/index.ts';
+import { type StagedLayer, type UnpackedLayer, mayReuse } from '../../storage/index.ts';
 import type { ImageStore, Unpacker } from '../store.ts';
 import { Flights } from '../../sync/index.ts';
+import type { LayerKey } from '../decryption/index.ts';
 import type { PullProgress } from '../image.ts';
 import type { Descriptor } from '../manifest.ts';
 import { type RegistryClient, blobStream } from '../registry/index.ts';
@@ -17,6 +18,8 @@ export interface ChainLayer {
   readonly parent: HexId | undefined;
   readonly diffId: Digest;
   readonly blob: Descriptor;
+  /** Of an encrypted blob. */
+  readonly key?: LayerKey | undefined;
 }
 
 /** What one pull brings along for its layers. */
@@ -45,7 +48,7 @@ export class LayerFetcher {
   readonly #store: ImageStore;
   readonly #unpacker: Unpacker;
   readonly #slots: Slots;
-  readonly #flights = new Flights<HexId, void>();
+  readonly #flights = new Flights<string, void>();
   readonly #listeners = new Map<HexId, Set<LayerListener>>();
 
   constructor(options: LayerFetcherOptions) {
@@ -67,11 +70,13 @@ export class LayerFetcher {
   async #ensureOne(chain: readonly ChainLayer[], index: number, order: LayerOrder, signal: AbortSignal): Promise<void> {
     const layer = chain[index];
     if (layer === undefined) return;
-    await this.#flights.join(layer.id, (shared) => this.#make(chain, index, layer, order, shared), signal);
+    // Who cannot decrypt a layer must not have it from one who can [a47].
+    const flight = layer.key === undefined ? layer.id : `${layer.id} ${layer.key.proof}`;
+    await this.#flights.join(flight, (shared) => this.#make(chain, index, layer, order, shared), signal);
   }
 
   async #make(chain: readonly ChainLayer[], index: number, layer: ChainLayer, order: LayerOrder, signal: AbortSignal): Promise<void> {
-    if ((await this.#store.layer(layer.id)) !== undefined) return this.#tell(layer, 'reused', layer.blob.size);
+    if (await isThere(layer, this.#store)) return this.#tell(layer, 'reused', layer.blob.size);
     const staged = await this.#store.stageLayer(layer.parent);
     try {
       // Joined here too, not only by the pull: this layer may outlive the pull that began it.
@@ -80,7 +85,7 @@ export class LayerFetcher {
         signal,
       );
       this.#tell(layer, 'downloaded', layer.blob.size);
-      await orLayerGone(staged.commit({ ...content, id: layer.id, parent: layer.parent }));
+      await orLayerGone(staged.commit({ ...content, id: layer.id, parent: layer.parent, ...(layer.key && { proof: layer.key.proof }) }));
       this.#tell(layer, 'committed', layer.blob.size);
     } finally {
       await staged.discard();
@@ -93,7 +98,7 @@ export class LayerFetcher {
 
   /** Fetches a layer's blob and unpacks it where it is staged; in its turn among all. Its diff ID is verified if it is known. */
   async unpackBlob(
-    layer: { readonly blob: Descriptor; readonly diffId: Digest | undefined },
+    layer: Pick<ChainLayer, 'blob' | 'key'> & { readonly diffId: Digest | undefined },
     staged: StagedLayer,
     order: LayerOrder,
     signal: AbortSignal,
@@ -107,6 +112,7 @@ export class LayerFetcher {
         tarSplitPath: staged.tarSplitPath,
         blobDigest: blob.digest,
         diffId: layer.diffId,
+        ...(layer.key && { decryption: layer.key.decryption }),
         limits: unpackLimits(await spaceOf(staged.diffDir), blob.size),
         signal,
         onProgress,
@@ -134,6 +140,12 @@ export class LayerFetcher {
     known?.delete(listener);
     if (known?.size === 0) this.#listeners.delete(id);
   }
+}
+
+/** Whether a layer need not be fetched. */
+export async function isThere({ id, blob, key }: ChainLayer, store: ImageStore): Promise<boolean> {
+  const record = await store.layer(id);
+  return record !== undefined && mayReuse(record, { digest: blob.digest, proof: key?.proof });
 }
 
 /** Code of the failure that says: a layer that was there is not there any more. */

@@ -2,14 +2,15 @@ import { codeOf, textOf } from '../../errors/index.ts';
 import { type Digest, type HexId, hexOf, sha256 } from '../../ids/index.ts';
 import type { Logger } from '../../log/index.ts';
 import type { BigDataItem, NewImage } from '../../storage/index.ts';
+import { type DecryptionKeys, type LayerKey, unwrapLayerKeys } from '../decryption/index.ts';
 import type { PullProgress } from '../image.ts';
-import { type Artifact, type ImageManifest, UNKNOWN_SIZE } from '../manifest.ts';
+import { type Artifact, type Descriptor, type ImageManifest, UNKNOWN_SIZE } from '../manifest.ts';
 import { type ImageReference, formatReference } from '../reference.ts';
 import type { Schema1Manifest } from '../schema1.ts';
 import type { ImageStore } from '../store.ts';
 import { type Policy, type Signature, encodeSignature, enforcePolicy, refuseRejected, wantsSignatures } from '../trust/index.ts';
 import { type ArtifactOrder, storeArtifact } from './artifact.ts';
-import { type ChainLayer, LAYER_GONE, type LayerFetcher, type LayerListener, orLayerGone } from './layers.ts';
+import { type ChainLayer, LAYER_GONE, type LayerFetcher, type LayerListener, isThere, orLayerGone } from './layers.ts';
 import { type Stage, pullFailure } from './outcome.ts';
 import { blobsOf, fillSchema1 } from './schema1.ts';
 import {
@@ -30,6 +31,7 @@ export interface PullOrder {
   readonly reference: ImageReference;
   readonly source: SourceContext;
   readonly policy: Policy;
+  readonly keys: DecryptionKeys;
   readonly onProgress: (progress: PullProgress) => void;
 }
 
@@ -129,8 +131,10 @@ async function fillAndRecord(running: Running, signal: AbortSignal): Promise<Hex
 }
 
 async function fillImage(running: Running, manifest: ImageManifest, signal: AbortSignal): Promise<FilledImage> {
-  const { image, log, story, store, layers } = running;
-  const chain = chainOf(manifest, image.config.diffIds, store);
+  const { image, order, log, story, store, layers } = running;
+  // Asked for at each pull, before anything is fetched, and for layers that are here as well [a47].
+  const keys = await unwrapLayerKeys(manifest.layers, order.keys, signal);
+  const chain = chainOf(manifest, image.config.diffIds, keys, store);
   story.plan(chain);
   await layers.ensure(chain, { client: image.client, log, weight: await missingBytes(chain, store) }, listenerOf(running), signal);
   const { digest } = manifest.config;
@@ -167,20 +171,25 @@ async function isStored(wanted: NewImage, store: ImageStore): Promise<boolean> {
 }
 
 /** Ids bottom-up, as the store computes them from the config's diff IDs (docs/reference/cri-o-ondisk.md §1.7). */
-function chainOf(manifest: ImageManifest, diffIds: readonly Digest[], store: ImageStore): readonly ChainLayer[] {
+function chainOf(
+  manifest: ImageManifest,
+  diffIds: readonly Digest[],
+  keys: ReadonlyMap<Descriptor, LayerKey>,
+  store: ImageStore,
+): readonly ChainLayer[] {
   const chain: ChainLayer[] = [];
   for (const [index, blob] of manifest.layers.entries()) {
     const diffId = diffIds[index];
     if (diffId === undefined) continue; // checkImage has compared both lengths.
     const parent = chain.at(-1)?.id;
-    chain.push({ id: store.layerId(parent, diffId), parent, diffId, blob });
+    chain.push({ id: store.layerId(parent, diffId), parent, diffId, blob, key: keys.get(blob) });
   }
   return chain;
 }
 
 async function missingBytes(chain: readonly ChainLayer[], store: ImageStore): Promise<number> {
-  const known = await Promise.all(chain.map((layer) => store.layer(layer.id)));
-  return chain.reduce((sum, layer, index) => sum + (known[index] === undefined ? layer.blob.size : 0), 0);
+  const known = await Promise.all(chain.map((layer) => isThere(layer, store)));
+  return chain.reduce((sum, layer, index) => sum + (known[index] === true ? 0 : layer.blob.size), 0);
 }
 
 /** The record and its data in the order of docs/reference/cri-o-ondisk.md §1.3 [I50]. */

@@ -1,50 +1,20 @@
-import { createHash } from 'node:crypto';
-import { type Digest, algorithmOf, parseDigest } from '../../ids/index.ts';
+import { Decryptor } from './decryption.ts';
+import { Meter } from './meter.ts';
+import type { UnpackJob } from './types.ts';
 
 /** A piece of the blob in a buffer that goes back to the main thread when it is used up. */
 export interface BlobChunk {
   readonly bytes: Buffer;
 }
 
-/** Counts and hashes a stream. */
-export class Meter {
-  readonly #algorithm: string;
-  readonly #hash;
-  #bytes = 0;
-
-  /** The digest's algorithm is taken from `like`. */
-  constructor(like: Digest | undefined) {
-    this.#algorithm = like === undefined ? 'sha256' : algorithmOf(like);
-    this.#hash = createHash(this.#algorithm);
-  }
-
-  get algorithm(): string {
-    return this.#algorithm;
-  }
-
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  update(bytes: Uint8Array): void {
-    this.#hash.update(bytes);
-    this.#bytes += bytes.length;
-  }
-
-  /** Ends the hash; call it once. */
-  digest(): Digest {
-    const digest = parseDigest(`${this.#algorithm}:${this.#hash.digest('hex')}`);
-    if (digest === undefined) throw new Error(`no digest has the algorithm ${this.#algorithm}`);
-    return digest;
-  }
-}
-
 /**
  * The blob on the unpacking thread: a queue filled by messages and emptied by the pipeline. It is hashed on arrival,
- * so the digest covers the whole blob however much of it the pipeline wanted.
+ * so the digest covers the whole blob however much of it the pipeline wanted. An encrypted one is decrypted then, too.
  */
 export class BlobSource {
   readonly meter: Meter;
+  /** Of an encrypted blob. */
+  readonly decryptor: Decryptor | undefined;
   readonly #giveBack: (chunk: BlobChunk) => unknown;
   #queue: BlobChunk[] = [];
   #ended = false;
@@ -52,8 +22,9 @@ export class BlobSource {
   #aborted: Error | undefined;
   #wake = Promise.withResolvers<void>();
 
-  constructor(like: Digest, giveBack: (chunk: BlobChunk) => unknown) {
-    this.meter = new Meter(like);
+  constructor(o: Pick<UnpackJob, 'blobDigest' | 'decryption'>, giveBack: (chunk: BlobChunk) => unknown) {
+    this.meter = new Meter(o.blobDigest);
+    this.decryptor = o.decryption && new Decryptor(o.decryption, o.blobDigest);
     this.#giveBack = giveBack;
   }
 
@@ -64,6 +35,7 @@ export class BlobSource {
   push(chunk: BlobChunk): void {
     if (this.#aborted !== undefined) return;
     this.meter.update(chunk.bytes);
+    this.decryptor?.decrypt(chunk.bytes);
     if (this.#draining) this.#giveBack(chunk);
     else this.#queue.push(chunk);
     this.#notify();

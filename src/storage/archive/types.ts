@@ -5,6 +5,8 @@ import type { IdMapping } from '../types.ts';
 export interface UnpackedLayer {
   /** Equal to the one asked for. */
   readonly blobDigest: Digest;
+  /** Of an encrypted blob: digest of what it holds, before decompression. */
+  readonly decryptedDigest?: Digest;
   /** Bytes of the blob as received. */
   readonly blobSize: number;
   /** Digest of the uncompressed tar stream, up to its last byte. */
@@ -34,6 +36,16 @@ export interface UnpackLimits {
   readonly maxContentBytes?: number;
 }
 
+/** How an encrypted blob is read: AES-256 in counter mode, and HMAC-SHA256 with the same key over the ciphertext [I39]. */
+export interface LayerDecryption {
+  /** 32 bytes. Secret. */
+  readonly key: Uint8Array;
+  /** 16 bytes: the counter's beginning. */
+  readonly nonce: Uint8Array;
+  /** 32 bytes: what the HMAC has to be. */
+  readonly mac: Uint8Array;
+}
+
 export interface UnpackOptions {
   /** An existing directory, filled by the layer. After a failure its owner throws it away. */
   readonly diffDir: string;
@@ -43,6 +55,8 @@ export interface UnpackOptions {
   readonly blobDigest: Digest;
   /** The image config's diff ID; undefined: not known, only computed. */
   readonly diffId: Digest | undefined;
+  /** For an encrypted blob. */
+  readonly decryption?: LayerDecryption;
   readonly limits?: UnpackLimits;
   readonly idMap?: IdMap;
   readonly signal?: AbortSignal;
@@ -51,7 +65,13 @@ export interface UnpackOptions {
 }
 
 /** Failure codes of this folder, beside errno names. */
-export type ArchiveCode = 'BLOB_DIGEST_MISMATCH' | 'DIFF_ID_MISMATCH' | 'BAD_ARCHIVE' | 'UNSUPPORTED_COMPRESSION' | 'LIMIT';
+export type ArchiveCode =
+  | 'BLOB_DIGEST_MISMATCH'
+  | 'MAC_MISMATCH'
+  | 'DIFF_ID_MISMATCH'
+  | 'BAD_ARCHIVE'
+  | 'UNSUPPORTED_COMPRESSION'
+  | 'LIMIT';
 
 /** The part of the options that a worker thread gets. */
 export interface UnpackJob {
@@ -59,6 +79,7 @@ export interface UnpackJob {
   readonly tarSplitPath: string;
   readonly blobDigest: Digest;
   readonly diffId: Digest | undefined;
+  readonly decryption: LayerDecryption | undefined;
   readonly limits: UnpackLimits;
   readonly idMap: IdMap;
 }

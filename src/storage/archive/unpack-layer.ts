@@ -1,15 +1,16 @@
 import { Failure, codeOf, textOf } from '../../errors/index.ts';
 import type { Digest } from '../../ids/index.ts';
-import { type BlobSource, Meter } from './blob-source.ts';
+import type { BlobSource } from './blob-source.ts';
 import { COMPRESSION, SNIFFED, decompressed, sniff } from './compression.ts';
 import { overLimit } from './failures.ts';
 import { LayerSink } from './layer-sink.ts';
+import { Meter } from './meter.ts';
 import { TarReader } from './tar-reader.ts';
 import type { ArchiveCode, UnpackJob, UnpackedLayer } from './types.ts';
 
 /**
- * Unpacks one layer, on the thread that calls it: blob → decompression (libuv's pool) → diff ID → tar → tree and
- * tar-split. Leaves no descriptor open; what it wrote before a failure stays for the caller to throw away.
+ * Unpacks one layer, on the thread that calls it: blob → decryption → decompression (libuv's pool) → diff ID → tar →
+ * tree and tar-split. Leaves no descriptor open; what it wrote before a failure stays for the caller to throw away.
  */
 export async function unpackLayer(job: UnpackJob, source: BlobSource, warn: (message: string) => void): Promise<UnpackedLayer> {
   let layer: UnpackedLayer;
@@ -17,21 +18,24 @@ export async function unpackLayer(job: UnpackJob, source: BlobSource, warn: (mes
     layer = await unpack(job, source, warn);
   } catch (error) {
     const code = codeOf(error);
-    // A blob that was damaged on its way shows as a broken archive first: what the caller must know is the digest.
+    // A blob that was damaged on its way shows as a broken archive first: what the caller must know is the digest, or the code.
     if (code === ('BAD_ARCHIVE' satisfies ArchiveCode) || code === ('UNSUPPORTED_COMPRESSION' satisfies ArchiveCode)) {
       await source.drain();
       verifyBlob(job, source.meter.digest(), error);
+      source.decryptor?.verify(job.blobDigest, error);
     }
     throw error;
   }
   verifyBlob(job, layer.blobDigest, undefined);
+  source.decryptor?.verify(job.blobDigest, undefined);
   verifyDiffId(job, layer.diffId);
   return layer;
 }
 
 async function unpack(job: UnpackJob, source: BlobSource, warn: (message: string) => void): Promise<UnpackedLayer> {
   const compression = sniff(await source.peek(SNIFFED));
-  // Uncompressed, the blob's digest is the diff ID: no second hash.
+  const { meter: compressed } = source.decryptor ?? source;
+  // Uncompressed, that is the digest of the tar: no second hash.
   const diff = compression === 'none' && (job.diffId === undefined || sameAlgorithm(job)) ? undefined : new Meter(job.diffId);
   using sink = new LayerSink(job, warn);
   const reader = new TarReader(sink);
@@ -46,10 +50,12 @@ async function unpack(job: UnpackJob, source: BlobSource, warn: (message: string
   reader.finish();
   await sink.finish();
   const blobDigest = source.meter.digest();
+  const compressedDigest = compressed === source.meter ? blobDigest : compressed.digest();
   return {
     blobDigest,
+    ...(source.decryptor === undefined ? {} : { decryptedDigest: compressedDigest }),
     blobSize: source.meter.bytes,
-    diffId: diff?.digest() ?? blobDigest,
+    diffId: diff?.digest() ?? compressedDigest,
     diffSize,
     compression: COMPRESSION[compression],
     uids: sink.uids,

@@ -29,7 +29,7 @@ port.on('message', (message: ToWorker) => {
 
 function start(job: UnpackJob): void {
   // A decompressor that was stopped lets go of its input late: that is no credit for the next job.
-  const mine: BlobSource = new BlobSource(job.blobDigest, (chunk) => source === mine && giveBack(chunk));
+  const mine: BlobSource = new BlobSource(job, (chunk) => source === mine && giveBack(chunk));
   source = mine;
   void work(job, mine);
 }

@@ -64,9 +64,9 @@ export class LayerUnpacker {
   async #unpack(blob: AsyncIterable<Uint8Array>, options: UnpackOptions, signal: AbortSignal): Promise<UnpackedLayer> {
     await this.#turn(signal);
     const thread = this.#takeThread();
-    const { diffDir, tarSplitPath, blobDigest, diffId, limits = {}, idMap = { uids: [], gids: [] } } = options;
+    const { diffDir, tarSplitPath, blobDigest, diffId, decryption, limits = {}, idMap = { uids: [], gids: [] } } = options;
     try {
-      return await thread.run({ diffDir, tarSplitPath, blobDigest, diffId, limits, idMap }, blob, {
+      return await thread.run({ diffDir, tarSplitPath, blobDigest, diffId, decryption, limits, idMap }, blob, {
         signal,
         onProgress: options.onProgress ?? (() => {}),
         warn: (text) => this.#log.warn(text, { layer: blobDigest }),
