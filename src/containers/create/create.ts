@@ -5,7 +5,7 @@ import { type Nanoseconds, nowNs } from '../../clock/index.ts';
 import { Failure, codeOf, textOf } from '../../errors/index.ts';
 import { type ContainerId, newHexId } from '../../ids/index.ts';
 import { signalProcess } from '../../linux/index.ts';
-import { type ProcessIdentity, createUnderMonitor } from '../../oci/monitor/index.ts';
+import { createUnderMonitor } from '../../oci/monitor/index.ts';
 import { explainIdMaps } from '../../oci/rootfs/index.ts';
 import { type ContainerConfig, type OciSpec, encodeSpec, filterAnnotations, withSecurityContext } from '../../oci/spec/index.ts';
 import { step } from '../../steps/index.ts';
@@ -153,10 +153,7 @@ async function createProcess(
   const { id, name, image, directory, runDirectory } = storage;
   const { runtime } = pod;
   const { tty, stdin, stdinOnce } = config;
-  let monitor: ProcessIdentity | undefined;
   undo.push(`delete ${id} from the runtime`, async () => {
-    // It would write down an exit of which nobody is to know.
-    if (monitor !== undefined) signalProcess(monitor.pid, monitor.startTime, constants.signals.SIGKILL);
     await runtime.delete(id);
     await removeLog(logPath); // [D130]
     await removeMonitorFiles(ctx.containers, id, spec.linux.cgroupsPath);
@@ -179,7 +176,9 @@ async function createProcess(
   ).catch(async (error: unknown) => {
     throw await explainIdMaps(error, spec.mounts, pod.specFacts.namespaces.user);
   });
-  monitor = processes.monitor;
+  // Before that: it would write down an exit of which nobody is to know.
+  const { pid, startTime } = processes.monitor;
+  undo.push(`end the monitor of ${id}`, () => signalProcess(pid, startTime, constants.signals.SIGKILL));
   const container = new Container(
     {
       id,
