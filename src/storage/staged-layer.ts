@@ -120,8 +120,10 @@ async function admit(shop: LayerWorkshop, known: LayerRecord, layer: LayerToComm
 
 function admitted(layers: Records['layers'], existing: LayerRecord, { proof }: LayerToCommit): LayerRecord {
   const renewed = withProof(existing, proof);
-  if (renewed !== undefined) layers.replace(renewed);
-  return renewed ?? existing;
+  // A layer of an additional store is noted there or nowhere.
+  if (renewed === undefined || layers.own(existing.id) === undefined) return existing;
+  layers.replace(renewed);
+  return renewed;
 }
 
 function recordOf(layer: LayerToCommit): LayerRecord {
