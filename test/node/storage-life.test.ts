@@ -44,7 +44,7 @@ test('[J19] a root that cannot be mounted is told with the names of container an
   const { podSandboxId } = await node.client.RunPodSandbox({ config });
   // The layer that the images stand upon, and that is not theirs alone.
   const base = rows('overlay-layers/layers.json').find(({ parent }) => parent === undefined)?.id ?? '';
-  const [place, aside] = [join(G, 'overlay', base), '/var/lib/containers/aside'].map((path) => node.path(path)) as [string, string];
+  const [place, aside] = [join(G, 'overlay', base), join(G, 'overlay', 'aside')].map((path) => node.path(path)) as [string, string];
   renameSync(place, aside);
   try {
     const create = node.client.CreateContainer({ podSandboxId, config: containerConfig('c', WEB, ['true']), sandboxConfig: config });
