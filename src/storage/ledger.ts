@@ -109,7 +109,6 @@ export class Ledger {
     const writable = [...new Set([imageRoot, graphRoot])];
 
     const durable = layerFile(graphRoot, 'layers.json', 'durable');
-    const pulled = imageRoot === graphRoot ? durable : layerFile(imageRoot, 'layers.json', 'durable');
     const volatile = layerFile(graphRoot, 'volatile-layers.json', 'volatile');
     const images = writable.map((root) => imageFile(root, 'durable'));
     const foreign = additional.map((root) => ({
@@ -124,7 +123,7 @@ export class Ledger {
     );
     const ownLayers = new Domain(
       new LockSet(layersLocks),
-      [...new Set([durable, pulled, volatile])].map(({ file }) => file),
+      [durable, volatile].map(({ file }) => file),
       {
         watchFiles: true,
         onLoad: () => {
@@ -147,7 +146,7 @@ export class Ledger {
     this.#containers = [new Domain(lock(at('containers.lock')), [containers, volatileContainers])];
     this.#mounts = [new Domain(lock(runRoot, 'overlay-layers', 'mountpoints.lock'), [mounts])];
     this.records = {
-      layers: new LayerSet({ durable, pulled, volatile, foreign: foreign.flatMap(({ layers }) => layers) }),
+      layers: new LayerSet({ durable, volatile, foreign: foreign.flatMap(({ layers }) => layers) }),
       images: new ImageSet(
         images,
         foreign.map(({ image }) => image),

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import type { Logger } from '../../log/index.ts';
 import type { Grave } from '../graves.ts';
 import type { Ledger } from '../ledger.ts';
@@ -62,11 +63,11 @@ export class Health {
   }
 
   async #snapshot(): Promise<Snapshot> {
-    const { graphRoot, additional } = this.#parts.places;
+    const { graphRoot, additional, driver } = this.#parts.places;
     const hasAdditional = additional.length > 0;
     return await this.#parts.ledger.change('make', ({ layers, images, containers }) => {
       const inRoot = (record: LayerRecord) => ({
-        root: layers.rootOf(record.id) ?? graphRoot,
+        root: dirname(driver.homes.homeOf(record.id)),
         record,
         isForeign: layers.own(record.id) === undefined,
       });

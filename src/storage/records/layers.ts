@@ -3,10 +3,8 @@ import type { LayerRecord } from '../types.ts';
 import type { RootedFile } from './domain.ts';
 
 export interface LayerFiles {
-  /** layers.json of the graph root. */
+  /** layers.json: pulled layers, also those whose directories are below an image store [J7]. */
   readonly durable: RootedFile<LayerRecord>;
-  /** layers.json where pulled layers go: the image store's, else the graph root's. */
-  readonly pulled: RootedFile<LayerRecord>;
   /** volatile-layers.json: containers' layers. */
   readonly volatile: RootedFile<LayerRecord>;
   /** Those of additional image stores, in the order of search. */
@@ -23,7 +21,7 @@ export class LayerSet {
 
   constructor(files: LayerFiles) {
     this.#files = files;
-    this.#own = [...new Set([files.durable, files.pulled, files.volatile])];
+    this.#own = [files.durable, files.volatile];
   }
 
   /** A layer, wherever it is. What another store has not finished is not there. */
@@ -55,7 +53,7 @@ export class LayerSet {
       }
   }
 
-  /** The root that a layer lies below. */
+  /** The root that a layer's record lies below. */
   rootOf(id: HexId): string | undefined {
     return (this.#holder(id) ?? this.#files.foreign.find(({ file }) => isWhole(file.records.get(id))))?.root;
   }
@@ -70,7 +68,7 @@ export class LayerSet {
 
   /** A pulled layer is `durable`, a container's `volatile`. */
   add(record: LayerRecord, where: 'durable' | 'volatile'): void {
-    (where === 'durable' ? this.#files.pulled : this.#files.volatile).file.records.set(record);
+    (where === 'durable' ? this.#files.durable : this.#files.volatile).file.records.set(record);
   }
 
   /** Replaces a record in the file that it is in. */
