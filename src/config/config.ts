@@ -53,6 +53,14 @@ export interface Config {
   readonly tracing: TracingConfig;
   readonly stats: StatsConfig;
   readonly nri: NriConfig;
+  /** No keys of crio.conf. */
+  readonly pullOptions: PullOptions;
+}
+
+/** What we know of `pull_options` in storage.conf [J39]. */
+export interface PullOptions {
+  readonly partialImages: boolean;
+  readonly hardLinks: boolean;
 }
 
 /** A configuration while it is put together. */
@@ -60,11 +68,13 @@ export interface Draft {
   readonly values: Map<string, unknown>;
   readonly runtimes: Map<string, RuntimeHandlerConfig>;
   readonly workloads: Map<string, WorkloadConfig>;
+  readonly pullOptions: PullOptions;
 }
 
 /** What the defaults take from the machine: storage.conf [B11] and whether the kernel has SELinux on [A145]. */
 export interface NodeDefaults {
   readonly storage?: Partial<Pick<CrioConfig, 'root' | 'runroot' | 'imagestore' | 'storageDriver' | 'storageOption'>>;
+  readonly pullOptions?: PullOptions;
   readonly selinux?: boolean;
 }
 
@@ -77,7 +87,8 @@ export function defaultDraft(node: NodeDefaults = {}): Draft {
   if (given.storageDriver !== undefined) values.set('crio.storage_driver', given.storageDriver);
   if (given.storageOption !== undefined) values.set('crio.storage_option', given.storageOption);
   if (node.selinux !== undefined) values.set('crio.runtime.selinux', node.selinux);
-  return { values, runtimes: new Map([[DEFAULT_RUNTIME, defaultHandler()]]), workloads: new Map() };
+  const { pullOptions = { partialImages: false, hardLinks: false } } = node;
+  return { values, runtimes: new Map([[DEFAULT_RUNTIME, defaultHandler()]]), workloads: new Map(), pullOptions };
 }
 
 /** What holds without any file, flag or variable. */
@@ -108,6 +119,7 @@ export function configOf(draft: Draft): Config {
     tracing: at(tracingTable),
     stats: at(statsTable),
     nri: { ...at(nriTable), defaultValidator: at(nriValidatorTable) },
+    pullOptions: draft.pullOptions,
   };
 }
 

@@ -289,6 +289,16 @@ test('[J8] keys of storage.conf that nothing honours yet are told, as far as the
   ]);
 });
 
+test('[J39] pull_options of storage.conf are strings, off by default, and no options of the driver', () => {
+  const loaded = (options: string) => load({ '/etc/containers/storage.conf': `[storage.options]\npull_options = {${options}}\n` }).config;
+  const all = 'enable_partial_images = "True", use_hard_links = "true", convert_images = "true", ostree_repos = ""';
+  assert.deepEqual(loaded(all).pullOptions, { partialImages: true, hardLinks: true });
+  assert.deepEqual(loaded(all).crio.storageOption, []);
+  assert.deepEqual(loaded('enable_partial_images = "yes", use_hard_links = "1"').pullOptions, { partialImages: false, hardLinks: false });
+  assert.throws(() => loaded('enable_partial_images = true'), /pull_options.enable_partial_images is no string$/);
+  assert.deepEqual(load({}).config.pullOptions, { partialImages: false, hardLinks: false });
+});
+
 test('[A169] --runtimes replaces whole handlers; 3 to 7 fields', () => {
   const { runtimes } = load({}, ['--runtimes', 'crun:/c:/rc,vm:/p:/r:vm:true:/cfg:1GiB']).config.runtime;
   const crun = runtimes.get('crun');

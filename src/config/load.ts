@@ -49,9 +49,9 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
   const commandLine = fieldsOf(commandLineTable, (name) => flags.given.get(name)?.value ?? commandLineTable.rows[name].initial);
   const files = options.files ?? diskFiles;
   try {
-    const storage = storageDefaults(files, options.env);
-    const layers = new Layers(defaultDraft({ storage: storage.defaults, selinux: options.selinux ?? selinuxEnabled() }));
-    layers.without(storage.unhonoured);
+    const { unhonoured, ...defaults } = storageDefaults(files, options.env);
+    const layers = new Layers(defaultDraft({ ...defaults, selinux: options.selinux ?? selinuxEnabled() }));
+    layers.without(unhonoured);
     readMainFile(layers, files, commandLine, flags);
     readDropIns(layers, files, commandLine.configDir);
     layers.flags(flags);

@@ -2,9 +2,10 @@
  * The storage defaults that all tools of the containers family share: one storage.conf and a few variables
  * [A28, B11, J1, J5, J8]. Keys that CRI-O acts on and we do not yet are told; others belong to other tools and are passed over.
  */
+import { Failure } from '../errors/index.ts';
 import type { Environment } from './flags.ts';
 import { type FileSource } from './files.ts';
-import type { NodeDefaults } from './config.ts';
+import type { NodeDefaults, PullOptions } from './config.ts';
 import { parseToml } from './reader.ts';
 import { isTable } from './schema/index.ts';
 
@@ -15,18 +16,21 @@ const LISTS: readonly (readonly [string, string])[] = [
   ['additionallayerstores', 'additionallayerstore'],
 ];
 
-/** Keys of [storage] and [storage.options] that change what CRI-O does with a store. */
-const WITHOUT_EFFECT: readonly (readonly [table: 'storage' | 'options', key: string])[] = [
-  ['storage', 'transient_store'],
+/** Keys of [storage] and its tables that change what CRI-O does with a store. */
+const WITHOUT_EFFECT: readonly (readonly [table: '' | 'options' | 'options.pull_options', key: string])[] = [
+  ['', 'transient_store'],
   ['options', 'disable-volatile'],
   ['options', 'root-auto-userns-user'],
   ['options', 'auto-userns-min-size'],
   ['options', 'auto-userns-max-size'],
-  ['options', 'pull_options'],
+  ['options.pull_options', 'convert_images'],
+  ['options.pull_options', 'ostree_repos'],
+  ['options.pull_options', 'insecure_allow_unpredictable_image_contents'],
 ];
 
-export interface StorageDefaults {
-  readonly defaults: NonNullable<NodeDefaults['storage']>;
+type Table = Readonly<Record<string, unknown>>;
+
+export interface StorageDefaults extends Required<Pick<NodeDefaults, 'storage' | 'pullOptions'>> {
   /** Keys that are set and have no effect yet, with the file. */
   readonly unhonoured: readonly { readonly key: string; readonly source: string }[];
 }
@@ -34,23 +38,26 @@ export interface StorageDefaults {
 export function storageDefaults(files: FileSource, env: Environment): StorageDefaults {
   const found = firstFile(files, env);
   const storage = at(found === undefined ? {} : parseToml(found.text, found.path), 'storage');
+  const options = at(storage, 'options');
+  const pullOptions = at(options, 'pull_options');
+  const source = found?.path ?? '';
+  const tables = { '': storage, options, 'options.pull_options': pullOptions };
+  const set = WITHOUT_EFFECT.filter(([table, key]) => asksForSomething(tables[table][key]));
+  const unhonoured = set.map(([table, key]) => ({ key: ['storage', table, key].filter((part) => part !== '').join('.'), source }));
+  return { storage: storeDefaults(storage, env), pullOptions: pullOptionsOf(pullOptions, source), unhonoured };
+}
+
+function storeDefaults(storage: Table, env: Environment): NonNullable<NodeDefaults['storage']> {
   const text = (name: string) => (typeof storage[name] === 'string' ? storage[name] : '');
   const driver = env['STORAGE_DRIVER'] || text('driver');
   const options = env['STORAGE_OPTS'] ? env['STORAGE_OPTS'].split(',') : optionsOf(at(storage, 'options'));
-  const tables = { storage, options: at(storage, 'options') };
-  const set = WITHOUT_EFFECT.filter(([table, key]) => asksForSomething(tables[table][key]));
-  const unhonoured = set.map(([table, key]) => ({
-    key: table === 'storage' ? `storage.${key}` : `storage.options.${key}`,
-    source: found?.path ?? '',
-  }));
-  const defaults = {
+  return {
     ...(text('graphroot') === '' ? {} : { root: text('graphroot') }),
     ...(text('runroot') === '' ? {} : { runroot: text('runroot') }),
     imagestore: text('imagestore'),
     storageDriver: driver === 'overlay2' ? 'overlay' : driver,
     storageOption: options,
   };
-  return { defaults, unhonoured };
 }
 
 /** What is off, empty or zero asks for nothing, whether it is written as a text or not. */
@@ -72,7 +79,7 @@ function firstFile(files: FileSource, env: Environment): { path: string; text: s
   return undefined;
 }
 
-function optionsOf(options: Readonly<Record<string, unknown>>): string[] {
+function optionsOf(options: Table): string[] {
   const overlay = at(options, 'overlay');
   const lists = LISTS.flatMap(([key, name]) => strings(options[key]).map((value) => `overlay.${name}=${value}`));
   const scalars = SCALARS.flatMap((key) => {
@@ -82,7 +89,19 @@ function optionsOf(options: Readonly<Record<string, unknown>>): string[] {
   return [...lists, ...scalars];
 }
 
-function at(table: Readonly<Record<string, unknown>>, name: string): Readonly<Record<string, unknown>> {
+/** Their values are strings, and what is not `true` is off [J39]. */
+function pullOptionsOf(options: Table, path: string): PullOptions {
+  const isOn = (name: string) => {
+    const value = options[name] ?? '';
+    if (typeof value === 'string') return value.toLowerCase() === 'true';
+    throw new Failure('InvalidArgument', `${path}: storage.options.pull_options.${name} is no string`, {
+      advice: `Write ${name} = "true" or "false", in quotes.`,
+    });
+  };
+  return { partialImages: isOn('enable_partial_images'), hardLinks: isOn('use_hard_links') };
+}
+
+function at(table: Table, name: string): Table {
   const inner = table[name];
   return isTable(inner) ? inner : {};
 }

@@ -152,6 +152,7 @@ export function imageSettings(config: Config, env: NodeJS.ProcessEnv): ImageSett
     shortNameMode: mode === 'disabled' || mode === '' ? mode : 'enforcing',
     defaultTransport: image.defaultTransport,
     maxDownloads: PULL_LANES,
+    ...config.pullOptions,
     pullProgressTimeoutMs: Number(image.pullProgressTimeout),
     artifactMounts: image.ociArtifactMountSupport,
   };

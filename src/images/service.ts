@@ -302,11 +302,11 @@ export class ImageService {
 
   #report(key: string, progress: PullProgress): void {
     for (const listener of this.#listeners.get(key) ?? []) listener(progress);
-    const { digest, mediaType, step, size, reference } = progress;
+    const { digest, mediaType, step, offset, size, reference } = progress;
     if (step === 'reused') this.#metrics?.layerReused(`${reference}@${digest}`);
     if (step === 'downloaded') {
       this.#metrics?.layerDone(size);
-      this.#metrics?.bytes(mediaType, size, size);
+      this.#metrics?.bytes(mediaType, size, offset);
     }
   }
 

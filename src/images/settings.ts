@@ -48,6 +48,10 @@ export interface ImageSettings {
   readonly userAgent: string;
   /** Blobs fetched at the same time, over all pulls [I41]. */
   readonly maxDownloads: number;
+  /** `enable_partial_images` of storage.conf: layers that allow it are fetched in parts [J39]. */
+  readonly partialImages: boolean;
+  /** `use_hard_links` of storage.conf: files of partial pulls may be those of other layers [J39]. */
+  readonly hardLinks: boolean;
   /** The daemon's environment: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and what credential helpers look for. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Bundles of the machine's root certificates; the first that exists counts. */
@@ -134,6 +138,8 @@ export function defaultImageSettings(host: HostEnvironment): ImageSettings {
     defaultLookaside: `file://${host.uid === 0 ? '/var/lib/containers/sigstore' : join(home, '.local/share/containers/sigstore')}`,
     userAgent: `cri-o/${host.version} node/${process.version} os/${process.platform} arch/${goArchitecture(process.arch)}`,
     maxDownloads: 6,
+    partialImages: false,
+    hardLinks: false,
     env: host.env,
     rootCertificateFiles: host.env['SSL_CERT_FILE'] ? [host.env['SSL_CERT_FILE']] : ROOT_CERTIFICATES,
     timeouts: DEFAULT_TIMEOUTS,

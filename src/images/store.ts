@@ -14,6 +14,7 @@ export type ImageStore = Pick<
   | 'layer'
   | 'layerId'
   | 'diffIdOf'
+  | 'layerContents'
   | 'stageLayer'
 >;
 

@@ -59,6 +59,7 @@ const openatFn = libc.func('int openat(int, const char *, int, unsigned int)');
 const mkdiratFn = libc.func('int mkdirat(int, const char *, unsigned int)');
 const mknodatFn = libc.func('int mknodat(int, const char *, unsigned int, uint64_t)');
 const linkatFn = libc.func('int linkat(int, const char *, int, const char *, int)');
+const ioctlFn = libc.func('int ioctl(int, unsigned long, unsigned long)');
 const symlinkatFn = libc.func('int symlinkat(const char *, int, const char *)');
 const unlinkatFn = libc.func('int unlinkat(int, const char *, int)');
 const renameat2Fn = libc.func('int renameat2(int, const char *, int, const char *, unsigned int)');
@@ -72,6 +73,7 @@ const statxFn = libc.func('int statx(int, const char *, int, unsigned int, void 
 // glibc has no openat2 yet; 437 on every architecture.
 const openat2Fn = libc.func('syscall', 'long', ['long', 'int', 'const char *', 'const void *', 'unsigned long']);
 const OPENAT2 = 437;
+const FICLONE = 0x40049409;
 
 /** What libc takes: text without NUL, or bytes that end in one. */
 export function cPath(path: Path): Path {
@@ -134,6 +136,16 @@ export function mknodAt(dir: number, path: Path, mode: number, device: bigint): 
 /** linkat(2) without following a symbolic link at the end of `from`. */
 export function linkAt(fromDir: number, from: Path, toDir: number, to: Path): number {
   return answer(linkatFn(fromDir, cPath(from), toDir, cPath(to), 0));
+}
+
+/** linkat(2) of an open file: one more name for it, on the same file system and mount. Needs /proc. */
+export function linkFd(fd: number, toDir: number, to: Path): number {
+  return answer(linkatFn(AT.FDCWD, `/proc/self/fd/${fd}`, toDir, cPath(to), AT.SYMLINK_FOLLOW));
+}
+
+/** ioctl_ficlone(2): `to`, open for writing, shares all data of `from` until one of them is written; −EOPNOTSUPP, −EXDEV and the like where that is impossible. */
+export function cloneFile(to: number, from: number): number {
+  return answer(ioctlFn(to, FICLONE, from));
 }
 
 export function symlinkAt(target: Path, dir: number, path: Path): number {

@@ -32,7 +32,9 @@ export {
   chmodFd,
   chmodPathFd,
   chownAt,
+  cloneFile,
   linkAt,
+  linkFd,
   makeDevice,
   mkdirAt,
   mknodAt,
@@ -49,7 +51,7 @@ export {
   symlinkAt,
   unlinkAt,
 } from './files.ts';
-export { getXattr, listXattr, removeXattr, setXattr, setXattrAt, setXattrFd } from './xattr.ts';
+export { getXattr, getXattrFd, listXattr, listXattrFd, removeXattr, setXattr, setXattrAt, setXattrFd } from './xattr.ts';
 export {
   type Owner,
   type WriteInRoot,

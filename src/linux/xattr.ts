@@ -9,6 +9,8 @@ const lsetxattrFn = libc.func('int lsetxattr(const char *, const char *, const v
 const fsetxattrFn = libc.func('int fsetxattr(int, const char *, const void *, unsigned long, int)');
 const lgetxattrFn = libc.func('long lgetxattr(const char *, const char *, void *, unsigned long)');
 const llistxattrFn = libc.func('long llistxattr(const char *, void *, unsigned long)');
+const fgetxattrFn = libc.func('long fgetxattr(int, const char *, void *, unsigned long)');
+const flistxattrFn = libc.func('long flistxattr(int, void *, unsigned long)');
 const lremovexattrFn = libc.func('int lremovexattr(const char *, const char *)');
 
 /** Sets an attribute of an open file or directory (not of an O_PATH descriptor). */
@@ -33,10 +35,22 @@ export function getXattr(path: Path, name: Path): Buffer | number {
   return grown((buffer) => lgetxattrFn(cPath(path), cPath(name), buffer, buffer.length));
 }
 
+export function getXattrFd(fd: number, name: Path): Buffer | number {
+  return grown((buffer) => fgetxattrFn(fd, cPath(name), buffer, buffer.length));
+}
+
 /** The names, or a negated errno. */
 export function listXattr(path: Path): string[] | number {
-  const names = grown((buffer) => llistxattrFn(cPath(path), buffer, buffer.length));
-  return typeof names === 'number' ? names : names.toString('utf8').split('\0').slice(0, -1);
+  return namesIn(grown((buffer) => llistxattrFn(cPath(path), buffer, buffer.length)));
+}
+
+/** As listXattr, of an open file or directory. */
+export function listXattrFd(fd: number): string[] | number {
+  return namesIn(grown((buffer) => flistxattrFn(fd, buffer, buffer.length)));
+}
+
+function namesIn(list: Buffer | number): string[] | number {
+  return typeof list === 'number' ? list : list.toString('utf8').split('\0').slice(0, -1);
 }
 
 /** The kernel's bound for values and lists is 64 KiB, so ERANGE comes once at most. */

@@ -18,6 +18,11 @@ export function mayReuse(record: LayerRecord, blob: { readonly digest: Digest; r
   return blob.digest === record.compressedDiffDigest && blob.digest !== record.diffDigest;
 }
 
+/** Whether the contents of a layer are here for holders of a key of it only. */
+export function isDecrypted(record: LayerRecord): boolean {
+  return proofsOf(record) !== undefined;
+}
+
 export function flagsOf(proof: string | undefined): ReadonlyMap<string, Json> {
   return new Map(proof === undefined ? [] : [[PROOFS, [proof]]]);
 }

@@ -2,8 +2,11 @@ export { type TarEntry, TarReader } from './archive/index.ts';
 export {
   LayerUnpacker,
   type ArchiveCode,
+  type BlobParts,
+  type ByteRange,
   type IdMap,
   type LayerDecryption,
+  type Survey,
   type UnpackLimits,
   type UnpackOptions,
   type UnpackedLayer,

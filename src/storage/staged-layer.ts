@@ -135,7 +135,7 @@ function recordOf(layer: LayerToCommit): LayerRecord {
     mountLabel: '',
     created: toRfc3339(nowNs()),
     compressedDiffDigest: layer.decryptedDigest ?? layer.blobDigest,
-    compressedSize: BigInt(layer.blobSize),
+    compressedSize: layer.blobDigest === undefined ? 0n : BigInt(layer.blobSize),
     diffDigest: layer.diffId,
     diffSize: BigInt(layer.diffSize),
     tocDigest: undefined,

@@ -3,13 +3,14 @@ import { Failure, wrap } from '../errors/index.ts';
 import { type Digest, type HexId, isHexId } from '../ids/index.ts';
 import { unmountIfMounted } from '../linux/index.ts';
 import type { Outstanding } from '../sync/index.ts';
+import type { LayerContents } from './archive/index.ts';
 import type { ArtifactStore } from './artifacts/artifact-store.ts';
 import type { Health } from './check/health.ts';
 import { containerDirectory, containerRoots, deleteContainer, freeNames, mountOptionsOf, unknownContainer } from './containers.ts';
 import { collectGarbage } from './garbage.ts';
 import { idMapOf, noIdMaps } from './id-maps/container.ts';
 import { ImageIndex } from './image-index.ts';
-import { mayReuse } from './decrypted-layers.ts';
+import { isDecrypted, mayReuse } from './decrypted-layers.ts';
 import { deleteImage, imageSize, readBigData, topLayer, unknownImage } from './images.ts';
 import type { Ledger, Records } from './ledger.ts';
 import { mountLayer, trimUsers, unmountBelow, unmountLayer } from './mounts.ts';
@@ -17,7 +18,7 @@ import { layerId } from './names.ts';
 import { type StoreOptions, type StoreParts, partsOf } from './parts.ts';
 import type { Places } from './places.ts';
 import { prepareRoots } from './roots.ts';
-import { stageLayer } from './staged-layer.ts';
+import { stageLayer, tarSplitPath } from './staged-layer.ts';
 import type { ContainerRecord, ImageRecord, LayerRecord, MountRequest, NewContainer, NewImage, StagedLayer } from './types.ts';
 
 /**
@@ -226,6 +227,21 @@ export class Store {
     const look = ({ layers }: Records) =>
       layers.everywhere().find((layer) => layer.compressedDiffDigest === blob && mayReuse(layer, { digest: blob }))?.diffDigest;
     return await this.#ledger.read('layers', look);
+  }
+
+  /**
+   * Where the own layers that were unpacked have their files, the newest first; not those that were decrypted, as checksums alone
+   * must not open them either [a47]. Nothing keeps them there.
+   */
+  async layerContents(): Promise<readonly LayerContents[]> {
+    const contentsOf = ({ layers }: Records, { id }: LayerRecord): LayerContents => ({
+      diffDir: this.layerDiffDirectory(id),
+      tarSplitPath: tarSplitPath(layers.rootOf(id) ?? this.graphRoot, id),
+    });
+    return await this.#ledger.read('layers', (records) => {
+      const open = [...records.layers.values()].filter((layer) => layer.diffDigest !== undefined && !isDecrypted(layer));
+      return open.toReversed().map((layer) => contentsOf(records, layer));
+    });
   }
 
   /** Layers of one image are staged and unpacked in parallel and committed bottom-up; the parent is named at the commit. */

@@ -34,9 +34,9 @@ export class ImageFixture {
   #parts: { readonly store: Store; readonly unpacker: LayerUnpacker; images: ImageService } | undefined;
   #settings: ImageSettings;
 
-  constructor() {
-    mkdirSync(storesDir, { recursive: true });
-    this.dir = mkdtempSync(join(storesDir, 'store-'));
+  constructor(parent = storesDir) {
+    mkdirSync(parent, { recursive: true });
+    this.dir = mkdtempSync(join(parent, 'store-'));
     this.log = createLogger({ level: 'debug', filter: undefined, write: (line) => (this.logged += line) });
     this.write('policy.json', '{"default":[{"type":"insecureAcceptAnything"}]}');
     this.write('registries.conf', '');

@@ -22,11 +22,16 @@ export async function newerDebianRoot(): Promise<string> {
 
 /** kubectl of the newer Debian, as the words that run it: Debian 12's is from before the WebSocket protocols. */
 export async function newerKubectl(): Promise<readonly [string, ...string[]]> {
-  const root = await builtOnce('kubectl', 'extract', ['kubernetes-client', 'libc6']);
+  return await newerProgram('kubectl', 'kubernetes-client', 'usr/bin/kubectl');
+}
+
+/** A program of the newer Debian, unpacked with what it needs, as the words that run it. */
+export async function newerProgram(name: string, debianPackage: string, path: string): Promise<readonly [string, ...string[]]> {
+  const root = await builtOnce(name, 'extract', [debianPackage, 'libc6']);
   const [libraries] = globSync(join(root, 'usr/lib/*-linux-gnu'));
   const [loader] = globSync(join(root, 'usr/lib/*-linux-gnu/ld-linux*'));
   assert.ok(libraries !== undefined && loader !== undefined, `no C library in ${root}`);
-  return [loader, '--library-path', libraries, join(root, 'usr/bin/kubectl')];
+  return [loader, '--library-path', libraries, join(root, path)];
 }
 
 async function builtOnce(name: string, variant: 'apt' | 'extract', packages: readonly string[]): Promise<string> {

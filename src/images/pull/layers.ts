@@ -9,6 +9,7 @@ import type { PullProgress } from '../image.ts';
 import type { Descriptor } from '../manifest.ts';
 import { type RegistryClient, blobStream } from '../registry/index.ts';
 import { spaceOf, unpackLimits } from './limits.ts';
+import { type PartsOrder, unpackInParts } from './parts.ts';
 import { Slots } from './slots.ts';
 import { together } from './together.ts';
 
@@ -28,6 +29,8 @@ export interface LayerOrder {
   readonly log: Logger;
   /** Bytes that this pull has to fetch in all: small ones go first. */
   readonly weight: number;
+  /** Layers that allow it are fetched in parts; undefined: all as a whole [J39]. */
+  readonly parts: { readonly hardLinks: boolean } | undefined;
 }
 
 export type LayerStep = Extract<PullProgress['step'], 'downloading' | 'downloaded' | 'committed' | 'reused'>;
@@ -77,23 +80,53 @@ export class LayerFetcher {
 
   async #make(chain: readonly ChainLayer[], index: number, layer: ChainLayer, order: LayerOrder, signal: AbortSignal): Promise<void> {
     if (await isThere(layer, this.#store)) return this.#tell(layer, 'reused', layer.blob.size);
-    const staged = await this.#store.stageLayer(layer.parent);
-    try {
-      // Joined here too, not only by the pull: this layer may outlive the pull that began it.
-      const [content] = await together(
-        (shared) => [this.#unpack(layer, staged, order, shared), this.#ensureOne(chain, index - 1, order, shared)] as const,
-        signal,
-      );
-      this.#tell(layer, 'downloaded', layer.blob.size);
-      await orLayerGone(staged.commit({ ...content, id: layer.id, parent: layer.parent, ...(layer.key && { proof: layer.key.proof }) }));
-      this.#tell(layer, 'committed', layer.blob.size);
-    } finally {
-      await staged.discard();
-    }
+    await using stages = new AsyncDisposableStack();
+    const stage = async () => stages.adopt(await this.#store.stageLayer(layer.parent), async (staged) => await staged.discard());
+    // Joined here too, not only by the pull: this layer may outlive the pull that began it.
+    const [{ staged, content }] = await together(
+      (shared) => [this.#unpack(layer, stage, order, shared), this.#ensureOne(chain, index - 1, order, shared)] as const,
+      signal,
+    );
+    const came = content.blobDigest === undefined ? content.blobSize : layer.blob.size;
+    this.#tell(layer, 'downloaded', came);
+    await orLayerGone(staged.commit({ ...content, id: layer.id, parent: layer.parent, ...(layer.key && { proof: layer.key.proof }) }));
+    this.#tell(layer, 'committed', came);
   }
 
-  async #unpack(layer: ChainLayer, staged: StagedLayer, order: LayerOrder, signal: AbortSignal): Promise<UnpackedLayer> {
-    return await this.unpackBlob(layer, staged, order, signal, (offset) => this.#tell(layer, 'downloading', offset));
+  /** In parts if that is wanted and possible, else as a whole. */
+  async #unpack(layer: ChainLayer, stage: () => Promise<StagedLayer>, order: LayerOrder, signal: AbortSignal): Promise<FilledStage> {
+    const onProgress = (offset: number) => this.#tell(layer, 'downloading', offset);
+    const staged = await stage();
+    if (order.parts === undefined) return { staged, content: await this.unpackBlob(layer, staged, order, signal, onProgress) };
+    try {
+      return {
+        staged,
+        content: await this.#unpackInParts(layer, staged, { ...order.parts, client: order.client, onProgress }, order, signal),
+      };
+    } catch (error) {
+      signal.throwIfAborted();
+      // Who is silent for a part is so for the whole.
+      if (codeOf(error) === 'STALLED') throw unpackFailure(layer, error);
+      order.log.info(`Layer ${layer.blob.digest} is fetched as a whole: ${textOf(error)}`);
+      await staged.discard();
+    }
+    const fresh = await stage();
+    return { staged: fresh, content: await this.unpackBlob(layer, fresh, order, signal, onProgress) };
+  }
+
+  async #unpackInParts(
+    layer: ChainLayer,
+    staged: StagedLayer,
+    parts: PartsOrder,
+    { weight, log }: LayerOrder,
+    signal: AbortSignal,
+  ): Promise<UnpackedLayer> {
+    const { blob } = layer;
+    const work = async () => await unpackInParts(layer, staged, parts, { store: this.#store, unpacker: this.#unpacker }, signal);
+    const { content, survey } = await this.#slots.run(weight, work, signal);
+    const { files, found } = survey;
+    log.info(`Layer ${blob.digest}: ${content.blobSize} of ${blob.size} bytes fetched, ${found} of ${files} files were in the store`);
+    return content;
   }
 
   /** Fetches a layer's blob and unpacks it where it is staged; in its turn among all. Its diff ID is verified if it is known. */
@@ -140,6 +173,11 @@ export class LayerFetcher {
     known?.delete(listener);
     if (known?.size === 0) this.#listeners.delete(id);
   }
+}
+
+interface FilledStage {
+  readonly staged: StagedLayer;
+  readonly content: UnpackedLayer;
 }
 
 /** Whether a layer need not be fetched. */

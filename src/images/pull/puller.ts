@@ -136,7 +136,10 @@ async function fillImage(running: Running, manifest: ImageManifest, signal: Abor
   const keys = await unwrapLayerKeys(manifest.layers, order.keys, signal);
   const chain = chainOf(manifest, image.config.diffIds, keys, store);
   story.plan(chain);
-  await layers.ensure(chain, { client: image.client, log, weight: await missingBytes(chain, store) }, listenerOf(running), signal);
+  const { partialImages, hardLinks } = running.order.source.settings;
+  const parts = partialImages ? { hardLinks } : undefined;
+  const weight = await missingBytes(chain, store);
+  await layers.ensure(chain, { client: image.client, log, weight, parts }, listenerOf(running), signal);
   const { digest } = manifest.config;
   return { id: hexOf(digest) as HexId, top: chain.at(-1)?.id, configDigest: digest, config: image.configBytes };
 }
@@ -144,7 +147,7 @@ async function fillImage(running: Running, manifest: ImageManifest, signal: Abor
 async function fillOldImage(running: Running, manifest: Schema1Manifest, signal: AbortSignal): Promise<FilledImage> {
   const { image, log, story, store, layers } = running;
   story.plan(blobsOf(manifest));
-  const order = { client: image.client, log, weight: 0 };
+  const order = { client: image.client, log, weight: 0, parts: undefined };
   const { id, chain, config } = await fillSchema1(manifest, { store, layers, order, listener: listenerOf(running) }, signal);
   return { id, top: chain.at(-1)?.id, configDigest: sha256(config), config };
 }

@@ -30,13 +30,15 @@ export class PullStory {
     clearInterval(this.#timer);
   }
 
-  /** `3 layers, 2 of them new, 34.2 MB in 1.4 s`. */
+  /** `3 layers, 2 of them new, 34.2 MB in 1.4 s`, or `… 4.1 of 34.2 MB in …`. */
   summary(): string {
     const states = [...this.#layers.values()];
     const fetched = states.filter(({ step }) => step !== 'reused');
-    const bytes = fetched.reduce((sum, { size }) => sum + size, 0);
+    const came = fetched.reduce((sum, { offset }) => sum + offset, 0);
+    const all = fetched.reduce((sum, { size, offset }) => sum + Math.max(size, offset), 0);
+    const bytes = came === all ? megabytes(came) : `${megabytes(came).replace(' MB', '')} of ${megabytes(all)}`;
     const seconds = (performance.now() - this.#started) / 1000;
-    return `${states.length} layers, ${fetched.length} of them new, ${megabytes(bytes)} in ${seconds.toFixed(1)} s`;
+    return `${states.length} layers, ${fetched.length} of them new, ${bytes} in ${seconds.toFixed(1)} s`;
   }
 
   #tellProgress(): void {

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure, codeOf, textOf, wrap } from '../../errors/index.ts';
 import { type Digest, algorithmOf, hexOf } from '../../ids/index.ts';
+import type { ByteRange } from '../../storage/index.ts';
 import { type Descriptor, UNKNOWN_SIZE } from '../manifest.ts';
 import { bodyOf } from './body.ts';
 import type { RegistryClient } from './client.ts';
@@ -14,18 +15,25 @@ const RECONNECT_AFTER_MS = 500;
 
 /**
  * A blob's bytes, exactly `size` of them (what the registry says where the manifest does not) but not verified by digest:
- * the unpacker does that. A connection that
+ * the unpacker does that. With `range` only those. A connection that
  * breaks or falls silent is replaced by one for the rest [I23, p14]; a server that gives the whole instead of
- * the rest is read over. Fails with `reading blob %s: …`.
+ * the rest is read over, but not one that knows no ranges where a range is all that is wanted (code NO_RANGES).
+ * Fails with `reading blob %s: …`.
  */
-export async function* blobStream(client: RegistryClient, blob: Descriptor, signal: AbortSignal): AsyncGenerator<Buffer> {
+export async function* blobStream(
+  client: RegistryClient,
+  blob: Descriptor,
+  signal: AbortSignal,
+  range?: ByteRange,
+): AsyncGenerator<Buffer> {
   const idleMs = client.stallMs;
   const retries = new Retries();
-  let offset = 0;
-  let size = blob.size === UNKNOWN_SIZE ? undefined : blob.size;
+  let offset = range?.start ?? 0;
+  let size = range?.end ?? (blob.size === UNKNOWN_SIZE ? undefined : blob.size);
   for (;;) {
     try {
-      const response = await client.blob(blob.digest, offset, signal);
+      const response = await client.blob(blob.digest, { ...range, start: offset }, signal);
+      if (range !== undefined && response.statusCode !== 206) throw noRanges(client, response);
       let passOver = offset - startOf(response, offset);
       size ??= lengthOf(response);
       for await (const chunk of bodyOf(response, idleMs, signal)) {
@@ -107,6 +115,11 @@ function startOf(response: IncomingMessage, wanted: number): number {
 function lengthOf(response: IncomingMessage): number | undefined {
   const said = response.headers['content-length'] ?? '';
   return /^[0-9]{1,15}$/.test(said) ? Number(said) : undefined;
+}
+
+function noRanges(client: RegistryClient, response: IncomingMessage): Failure {
+  response.destroy();
+  return new Failure('Unimplemented', `registry ${client.host} does not serve ranges`, { code: 'NO_RANGES' });
 }
 
 function tooLong(blob: Descriptor): Failure {

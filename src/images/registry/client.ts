@@ -77,11 +77,16 @@ export class RegistryClient {
     return { bytes, contentType: (response.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '' };
   }
 
-  /** Starts a blob's download at `offset`. Fails with `fetching blob: …` for every status but 200 and 206. */
-  async blob(digest: string, offset: number, signal?: AbortSignal): Promise<IncomingMessage> {
-    const range: Record<string, string> = offset === 0 ? {} : { Range: `bytes=${offset}-` };
+  /** Starts a blob's download at `start`, up to `end` (exclusive) or to its own. Fails with `fetching blob: …` for every status but 200 and 206. */
+  async blob(
+    digest: string,
+    { start, end }: { readonly start: number; readonly end?: number },
+    signal?: AbortSignal,
+  ): Promise<IncomingMessage> {
+    const isWhole = start === 0 && end === undefined;
+    const range: Record<string, string> = isWhole ? {} : { Range: `bytes=${start}-${end === undefined ? '' : end - 1}` };
     const response = await this.#get(`blobs/${digest}`, range, signal);
-    if (response.statusCode === 200 || (offset > 0 && response.statusCode === 206)) return response;
+    if (response.statusCode === 200 || (!isWhole && response.statusCode === 206)) return response;
     throw wrap('fetching blob', await this.#refusalOf(response, signal));
   }
 

@@ -11,6 +11,8 @@ import {
   chownAt,
   closeFd,
   getXattr,
+  getXattrFd,
+  listXattrFd,
   openAt,
   orThrow,
   setTimesAt,
@@ -74,6 +76,13 @@ export class Describer {
     if (!this.#comesOut(entry.mode)) orThrow(chmodFd(fd, entry.mode & 0o7777), 'chmod', on);
     orThrow(setTimesFd(fd, accessTime(entry), validTime(entry.modified)), 'utimes', on);
     this.#xattrs.apply({ fd }, entry);
+  }
+
+  /** Whether `file` would change nothing of a file but its time of access. */
+  isDescribed(fd: number, entry: TarEntry, ids: Ids): boolean {
+    const stat = statOrThrow(fd);
+    const same = stat.uid === ids.uid && stat.gid === ids.gid && (stat.mode & 0o7777) === (entry.mode & 0o7777);
+    return same && hasTime(stat, validTime(entry.modified)) && this.#xattrs.areSet(fd, entry);
   }
 
   /** A directory, new or not; its times come at the archive's end. */
@@ -183,6 +192,21 @@ class XattrFilter {
 
   apply(place: Place, entry: TarEntry): void {
     for (const [name, value] of entry.xattrs) if (!this.#isOurs(name)) this.#set(place, entry, name, value);
+  }
+
+  /** Whether the open file has the attributes of its header, and no other. */
+  areSet(fd: number, entry: TarEntry): boolean {
+    const listed = listXattrFd(fd);
+    const names = typeof listed === 'number' ? [] : listed.filter((name) => !this.#isOurs(name));
+    const wanted = entry.xattrs
+      .entries()
+      .filter(([name]) => !this.#isOurs(name))
+      .toArray();
+    const isSet = ([name, value]: readonly [string, Buffer]) => {
+      const found = getXattrFd(fd, toPath(name));
+      return typeof found !== 'number' && found.equals(value);
+    };
+    return names.length === wanted.length && wanted.every(isSet);
   }
 
   /**

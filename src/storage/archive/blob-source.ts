@@ -32,6 +32,10 @@ export class BlobSource {
     return this.#aborted;
   }
 
+  throwIfAborted(): void {
+    if (this.#aborted !== undefined) throw this.#aborted;
+  }
+
   push(chunk: BlobChunk): void {
     if (this.#aborted !== undefined) return;
     this.meter.update(chunk.bytes);
@@ -55,7 +59,7 @@ export class BlobSource {
   /** The next piece, to be given to `release` after use; undefined at the end; rejects when the job was aborted. */
   async next(): Promise<BlobChunk | undefined> {
     for (;;) {
-      if (this.#aborted !== undefined) throw this.#aborted;
+      this.throwIfAborted();
       const chunk = this.#queue.shift();
       if (chunk !== undefined || this.#ended) return chunk;
       await this.#wake.promise;
@@ -69,7 +73,7 @@ export class BlobSource {
   /** A piece to look at before `next` hands it out: at least `length` bytes, or all there are. */
   async peek(length: number): Promise<Buffer> {
     for (;;) {
-      if (this.#aborted !== undefined) throw this.#aborted;
+      this.throwIfAborted();
       const have = this.#queue.reduce((sum, chunk) => sum + chunk.bytes.length, 0);
       if (have >= length || this.#ended)
         return Buffer.concat(this.#queue.map((chunk) => chunk.bytes.subarray(0, length))).subarray(0, length);
@@ -82,7 +86,7 @@ export class BlobSource {
     this.#draining = true;
     for (const chunk of this.#queue.splice(0)) this.#giveBack(chunk);
     while (!this.#ended) {
-      if (this.#aborted !== undefined) throw this.#aborted;
+      this.throwIfAborted();
       await this.#wake.promise;
     }
   }

@@ -7,15 +7,17 @@ import { TarSplitWriter } from './tar-split.ts';
 import { TYPE } from './tar-header.ts';
 import { TreeWriter, isWhiteout } from './tree-writer.ts';
 import type { UnpackJob } from './types.ts';
+import type { ContentsSharer } from './chunked/index.ts';
 
 const DEFAULT_MAX_ENTRIES = 2_000_000;
 
 /** Where a layer's members go: into the tree, the tar-split and the counts of the record. */
-export class LayerSink implements TarVisitor, Disposable {
+export class LayerSink implements TarVisitor, ContentsSharer, Disposable {
   readonly #tree: TreeWriter;
   readonly #split: TarSplitWriter;
   readonly #maxEntries: number;
   readonly #maxContent: number;
+  readonly #hardLinks: boolean;
   readonly #names = new Set<string>();
   readonly #uids = new Set<number>();
   readonly #gids = new Set<number>();
@@ -25,6 +27,7 @@ export class LayerSink implements TarVisitor, Disposable {
   constructor(job: UnpackJob, warn: (message: string) => void) {
     this.#maxEntries = job.limits.maxEntries ?? DEFAULT_MAX_ENTRIES;
     this.#maxContent = job.limits.maxContentBytes ?? Number.POSITIVE_INFINITY;
+    this.#hardLinks = job.parts?.hardLinks ?? false;
     const ids = new HostIds(job.idMap);
     this.#tree = new TreeWriter({ root: job.diffDir, ids, inUserNamespace: inUserNamespace(), warn });
     try {
@@ -61,6 +64,11 @@ export class LayerSink implements TarVisitor, Disposable {
     this.#entry = entry;
     this.#split.begin();
     this.#tree.begin(entry, name);
+  }
+
+  /** The file begun last has the contents of this open file of another layer; they come through `data` nevertheless. */
+  share(fd: number, size: number): void {
+    this.#tree.share(fd, size, this.#hardLinks);
   }
 
   data(bytes: Buffer, position: number): void {

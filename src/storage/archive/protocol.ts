@@ -1,5 +1,5 @@
 import { Failure, type FailureKind, codeOf, kindOf, textOf } from '../../errors/index.ts';
-import type { UnpackJob, UnpackedLayer } from './types.ts';
+import type { Survey, UnpackJob, UnpackedLayer } from './types.ts';
 
 /** What the main thread says to an unpacking thread: one job, its blob in pieces, its end; or the job's end before. */
 export type ToWorker =
@@ -8,10 +8,11 @@ export type ToWorker =
   | { readonly kind: 'end' }
   | { readonly kind: 'abort' };
 
-/** `taken` hands a buffer back: it is the credit for the next one. `done` or `failed` ends the job, once. */
+/** `taken` hands a buffer back: it is the credit for the next one. `survey` says which parts of a blob are wanted. `done` or `failed` ends the job, once. */
 export type FromWorker =
   | { readonly kind: 'taken'; readonly buffer: ArrayBuffer; readonly length: number }
   | { readonly kind: 'warning'; readonly text: string }
+  | { readonly kind: 'survey'; readonly survey: Survey }
   | { readonly kind: 'done'; readonly layer: UnpackedLayer }
   | { readonly kind: 'failed'; readonly failure: PlainFailure };
 

@@ -3,12 +3,13 @@ import { Failure } from '../../errors/index.ts';
 import { workerUrl } from '../../workers/index.ts';
 import { BlobFeeder } from './feeder.ts';
 import { type FromWorker, type ToWorker, revivedFailure } from './protocol.ts';
-import type { UnpackJob, UnpackedLayer } from './types.ts';
+import type { Survey, UnpackJob, UnpackedLayer } from './types.ts';
 
 /** One job on a thread. */
 interface Run {
   readonly feeder: BlobFeeder;
   readonly warn: (text: string) => void;
+  readonly onSurvey: (survey: Survey) => void;
   readonly settle: (outcome: UnpackedLayer | Error) => void;
 }
 
@@ -43,12 +44,13 @@ export class UnpackThread {
   async run(
     job: UnpackJob,
     blob: AsyncIterable<Uint8Array>,
-    o: { readonly signal: AbortSignal; readonly onProgress: (bytes: number) => void; readonly warn: (text: string) => void },
+    o: Pick<Run, 'warn' | 'onSurvey'> & { readonly signal: AbortSignal; readonly onProgress: (bytes: number) => void },
   ): Promise<UnpackedLayer> {
     if (this.#lost !== undefined) throw this.#lost;
     const { promise, resolve, reject } = Promise.withResolvers<UnpackedLayer>();
     const feeder = new BlobFeeder((message, transfer) => this.#worker.postMessage(message, transfer), o.onProgress);
-    this.#run = { feeder, warn: o.warn, settle: (outcome) => (outcome instanceof Error ? reject(outcome) : resolve(outcome)) };
+    const settle = (outcome: UnpackedLayer | Error) => (outcome instanceof Error ? reject(outcome) : resolve(outcome));
+    this.#run = { feeder, warn: o.warn, onSurvey: o.onSurvey, settle };
     let stopped: { readonly reason: unknown } | undefined;
     const abort = (reason: unknown) => {
       if (this.#run?.feeder !== feeder) return; // Over already; the thread may be at another layer.
@@ -89,6 +91,8 @@ export class UnpackThread {
         return run?.feeder.taken(message.buffer, message.length);
       case 'warning':
         return run?.warn(message.text);
+      case 'survey':
+        return run?.onSurvey(message.survey);
       case 'done':
         return run?.settle(message.layer);
       case 'failed':

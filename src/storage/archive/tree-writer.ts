@@ -4,10 +4,13 @@ import {
   E,
   type FileTime,
   O,
+  OwnedFd,
   type Path,
   S,
+  cloneFile,
   closeFd,
   linkAt,
+  linkFd,
   makeDevice,
   mkdirAt,
   mknodAt,
@@ -17,6 +20,7 @@ import {
   setXattrFd,
   statOrThrow,
   symlinkAt,
+  unlinkAt,
 } from '../../linux/index.ts';
 import { EPOCH, type Ids, Describer, overlayPrefix, validTime } from './attributes.ts';
 import { Directories } from './directories.ts';
@@ -46,7 +50,12 @@ export class TreeWriter implements Disposable {
   /** The file that is being written, and what its header says. */
   #file = -1;
   #entry: TarEntry | undefined;
+  #name: CleanName | undefined;
   #owner: Ids = { uid: 0, gid: 0 };
+  /** How its contents come: nothing was written yet; `write` writes them; they are there already. */
+  #contents: 'none' | 'written' | 'shared' = 'none';
+  /** Inodes of other layers that have a name here too: nothing of them may change. */
+  readonly #foreign = new Set<bigint>();
 
   constructor(o: { root: string; ids: HostIds; inUserNamespace: boolean; warn: (message: string) => void }) {
     this.#directories = new Directories(o.root, { uid: o.ids.uid(0), gid: o.ids.gid(0) });
@@ -65,8 +74,20 @@ export class TreeWriter implements Disposable {
     }
   }
 
+  /**
+   * The file begun last has the same contents, `size` bytes, as an open file of another layer: they are shared with it by a clone,
+   * else by a hard link if that is wanted and would change neither, and `write` has nothing to do; else `write` copies them.
+   */
+  share(from: number, size: number, hardLinks: boolean): void {
+    // Whatever was said of it before, the archive decides what this file is.
+    if (this.#file < 0 || this.#contents !== 'none' || this.#entry?.size !== size || this.#entry.sparse) return;
+    if (cloneFile(this.#file, from) >= 0) this.#contents = 'shared';
+    else if (hardLinks) this.#linkTo(from);
+  }
+
   write(bytes: Buffer, position: number): void {
-    if (this.#file < 0) return; // A whiteout that came with contents.
+    if (this.#file < 0 || this.#contents === 'shared') return; // A whiteout that came with contents has no file.
+    this.#contents = 'written';
     for (let done = 0; done < bytes.length;) done += writeSync(this.#file, bytes, done, bytes.length - done, position + done);
   }
 
@@ -81,6 +102,7 @@ export class TreeWriter implements Disposable {
   /** Directories' times come last, for what is made in them changes them [§4.1 step 11]. */
   finish(): void {
     for (const { path, accessed, modified } of this.#directoryTimes) {
+      if (this.#foreign.size > 0 && this.#directories.get(path) === E.NOTDIR) throw foreignChange(path);
       orThrow(this.#directories.setTimes(path, accessed, modified), 'utimes', toText(path));
     }
   }
@@ -94,6 +116,18 @@ export class TreeWriter implements Disposable {
     if (this.#file >= 0) closeFd(this.#file);
     this.#file = -1;
     this.#entry = undefined;
+    this.#contents = 'none';
+  }
+
+  /** In place of the file begun last. */
+  #linkTo(from: number): void {
+    const [entry, name, owner] = [this.#entry, this.#name, this.#owner];
+    if (entry === undefined || name === undefined || !this.#describe.isDescribed(from, entry, owner)) return;
+    const [parent, base] = [this.#parent(name), toPath(name.base)];
+    this.#closeFile();
+    orThrow(unlinkAt(parent, base), 'unlink', base);
+    if (linkFd(from, parent, base) < 0) return this.#regular(entry, name, owner); // It has too many names, for instance.
+    this.#foreign.add(statOrThrow(from).inode);
   }
 
   #make(entry: TarEntry, name: CleanName): void {
@@ -175,6 +209,7 @@ export class TreeWriter implements Disposable {
     const flags = O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW;
     this.#file = this.#create(name, 'open', (dir, base) => openAt(dir, base, flags, this.#describe.creationMode(entry)));
     this.#entry = entry;
+    this.#name = name;
     this.#owner = owner;
   }
 
@@ -186,7 +221,11 @@ export class TreeWriter implements Disposable {
       const targetDir = this.#directories.get(target.parent);
       return targetDir < 0 ? targetDir : linkAt(targetDir, toPath(target.base), dir, base);
     });
-    this.#describe.hardLink(this.#parent(name), toPath(name.base), entry, owner);
+    const [parent, base] = [this.#parent(name), toPath(name.base)];
+    if (this.#foreign.size > 0 && this.#foreign.has(statOrThrow(parent, base).inode)) {
+      using file = new OwnedFd(orThrow(openAt(parent, base, O.RDONLY | O.NOFOLLOW), 'open', base));
+      if (!this.#describe.isDescribed(file.fd, entry, owner)) throw foreignChange(entry.name);
+    } else this.#describe.hardLink(parent, base, entry, owner);
   }
 
   #special(entry: TarEntry, name: CleanName, owner: Ids): void {
@@ -197,4 +236,9 @@ export class TreeWriter implements Disposable {
     this.#create(name, 'mknod', (dir, base) => mknodAt(dir, base, type | 0o600, device));
     this.#describe.special(this.#parent(name), toPath(name.base), entry, owner);
   }
+}
+
+/** Such a layer is unpacked without hard links to other layers. */
+function foreignChange(path: string): Failure {
+  return new Failure('InvalidArgument', `${toText(path)} would change a file that another layer has too`, { code: 'UNSUITABLE' });
 }

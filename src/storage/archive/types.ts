@@ -3,17 +3,17 @@ import type { IdMapping } from '../types.ts';
 
 /** What unpacking found out about a layer. */
 export interface UnpackedLayer {
-  /** Equal to the one asked for. */
-  readonly blobDigest: Digest;
+  /** Equal to the one asked for; undefined if only parts of the blob were read, so that nobody knows. */
+  readonly blobDigest: Digest | undefined;
   /** Of an encrypted blob: digest of what it holds, before decompression. */
   readonly decryptedDigest?: Digest;
-  /** Bytes of the blob as received. */
+  /** Bytes of the blob as received: all, unless only parts were asked for. */
   readonly blobSize: number;
   /** Digest of the uncompressed tar stream, up to its last byte. */
   readonly diffId: Digest;
   /** Bytes of the uncompressed tar stream. */
   readonly diffSize: number;
-  /** As containers/storage numbers them: 0 none, 1 bzip2, 2 gzip, 3 xz, 4 zstd. */
+  /** As containers/storage numbers them, 0 too for one that came in parts: 0 none, 1 bzip2, 2 gzip, 3 xz, 4 zstd. */
   readonly compression: 0 | 1 | 2 | 3 | 4;
   /** The ids that occur in headers, unmapped, ascending, whiteouts left out. */
   readonly uids: number[];
@@ -46,6 +46,41 @@ export interface LayerDecryption {
   readonly mac: Uint8Array;
 }
 
+/** Bytes `start`…`end` (exclusive) of a blob. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A layer of the store, for its files. */
+export interface LayerContents {
+  readonly diffDir: string;
+  readonly tarSplitPath: string;
+}
+
+/** What is known of a zstd:chunked blob, of which only parts shall be fetched. */
+export interface BlobParts {
+  /** Table of contents and tar-split as they are in the blob, compressed, and the bytes that they unpack to. */
+  readonly toc: Uint8Array;
+  readonly tocSize: number;
+  readonly tocDigest: Digest;
+  readonly tarSplit: Uint8Array;
+  readonly tarSplitSize: number;
+  readonly blobSize: number;
+  /** Where files may be that it has too, the likeliest first. */
+  readonly layers: readonly LayerContents[];
+  /** Files of other layers get one more name where a clone is impossible; else they are copied. */
+  readonly hardLinks: boolean;
+}
+
+/** What of a layer is here, and what has to be fetched of its blob. */
+export interface Survey {
+  readonly ranges: readonly ByteRange[];
+  /** Files with contents, and how many of them other layers have. */
+  readonly files: number;
+  readonly found: number;
+}
+
 export interface UnpackOptions {
   /** An existing directory, filled by the layer. After a failure its owner throws it away. */
   readonly diffDir: string;
@@ -57,6 +92,9 @@ export interface UnpackOptions {
   readonly diffId: Digest | undefined;
   /** For an encrypted blob. */
   readonly decryption?: LayerDecryption;
+  /** The blob that is given is not the whole one, but the ranges that `onSurvey` names; the diff ID must be known then. */
+  readonly parts?: BlobParts;
+  readonly onSurvey?: (survey: Survey) => void;
   readonly limits?: UnpackLimits;
   readonly idMap?: IdMap;
   readonly signal?: AbortSignal;
@@ -71,7 +109,8 @@ export type ArchiveCode =
   | 'DIFF_ID_MISMATCH'
   | 'BAD_ARCHIVE'
   | 'UNSUPPORTED_COMPRESSION'
-  | 'LIMIT';
+  | 'LIMIT'
+  | 'UNSUITABLE';
 
 /** The part of the options that a worker thread gets. */
 export interface UnpackJob {
@@ -80,6 +119,7 @@ export interface UnpackJob {
   readonly blobDigest: Digest;
   readonly diffId: Digest | undefined;
   readonly decryption: LayerDecryption | undefined;
+  readonly parts: BlobParts | undefined;
   readonly limits: UnpackLimits;
   readonly idMap: IdMap;
 }

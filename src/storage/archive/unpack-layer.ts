@@ -1,21 +1,51 @@
 import { Failure, codeOf, textOf } from '../../errors/index.ts';
 import type { Digest } from '../../ids/index.ts';
 import type { BlobSource } from './blob-source.ts';
+import { Assembly } from './chunked/index.ts';
 import { COMPRESSION, SNIFFED, decompressed, sniff } from './compression.ts';
 import { overLimit } from './failures.ts';
 import { LayerSink } from './layer-sink.ts';
 import { Meter } from './meter.ts';
 import { TarReader } from './tar-reader.ts';
-import type { ArchiveCode, UnpackJob, UnpackedLayer } from './types.ts';
+import type { ArchiveCode, BlobParts, Survey, UnpackJob, UnpackedLayer } from './types.ts';
+
+/** What is said before the end. */
+export interface Told {
+  readonly warn: (message: string) => void;
+  readonly onSurvey: (survey: Survey) => void;
+}
 
 /**
- * Unpacks one layer, on the thread that calls it: blob → decryption → decompression (libuv's pool) → diff ID → tar →
- * tree and tar-split. Leaves no descriptor open; what it wrote before a failure stays for the caller to throw away.
+ * Unpacks one layer, on the thread that calls it: blob → decryption → decompression (libuv's pool), or parts of a blob and
+ * files of other layers → diff ID → tar → tree and tar-split. Leaves no descriptor open; what it wrote before a failure stays
+ * for the caller to throw away.
  */
-export async function unpackLayer(job: UnpackJob, source: BlobSource, warn: (message: string) => void): Promise<UnpackedLayer> {
-  let layer: UnpackedLayer;
+export async function unpackLayer(job: UnpackJob, source: BlobSource, told: Told): Promise<UnpackedLayer> {
+  const layer = job.parts === undefined ? await unpackWhole(job, source, told) : await unpackParts(job, job.parts, source, told);
+  verifyDiffId(job, layer.diffId);
+  return layer;
+}
+
+async function unpackWhole(job: UnpackJob, source: BlobSource, { warn }: Told): Promise<UnpackedLayer> {
   try {
-    layer = await unpack(job, source, warn);
+    const compression = sniff(await source.peek(SNIFFED));
+    const { meter: compressed } = source.decryptor ?? source;
+    // Uncompressed, that is the digest of the tar: no second hash.
+    const diff = compression === 'none' && (job.diffId === undefined || sameAlgorithm(job)) ? undefined : new Meter(job.diffId);
+    using sink = new LayerSink(job, warn);
+    const contents = await fill(sink, decompressed(compression, source), diff, job);
+    const blobDigest = source.meter.digest();
+    verifyBlob(job, blobDigest, undefined);
+    source.decryptor?.verify(job.blobDigest, undefined);
+    const compressedDigest = compressed === source.meter ? blobDigest : compressed.digest();
+    return {
+      ...contents,
+      blobDigest,
+      ...(source.decryptor === undefined ? {} : { decryptedDigest: compressedDigest }),
+      blobSize: source.meter.bytes,
+      diffId: diff?.digest() ?? compressedDigest,
+      compression: COMPRESSION[compression],
+    };
   } catch (error) {
     const code = codeOf(error);
     // A blob that was damaged on its way shows as a broken archive first: what the caller must know is the digest, or the code.
@@ -26,22 +56,25 @@ export async function unpackLayer(job: UnpackJob, source: BlobSource, warn: (mes
     }
     throw error;
   }
-  verifyBlob(job, layer.blobDigest, undefined);
-  source.decryptor?.verify(job.blobDigest, undefined);
-  verifyDiffId(job, layer.diffId);
-  return layer;
 }
 
-async function unpack(job: UnpackJob, source: BlobSource, warn: (message: string) => void): Promise<UnpackedLayer> {
-  const compression = sniff(await source.peek(SNIFFED));
-  const { meter: compressed } = source.decryptor ?? source;
-  // Uncompressed, that is the digest of the tar: no second hash.
-  const diff = compression === 'none' && (job.diffId === undefined || sameAlgorithm(job)) ? undefined : new Meter(job.diffId);
+/** No blob is seen as a whole here, so the diff ID alone says whether this is the layer. */
+async function unpackParts(job: UnpackJob, parts: BlobParts, source: BlobSource, { warn, onSurvey }: Told): Promise<UnpackedLayer> {
+  if (job.diffId === undefined) throw new Error('parts of a blob prove nothing without a diff ID');
+  using assembly = await Assembly.plan(parts, source);
+  onSurvey(assembly.survey);
+  const diff = new Meter(job.diffId);
   using sink = new LayerSink(job, warn);
+  const contents = await fill(sink, assembly.pieces(source, sink), diff, job);
+  return { ...contents, blobDigest: undefined, blobSize: source.meter.bytes, diffId: diff.digest(), compression: COMPRESSION.none };
+}
+
+/** Sends an archive into the sink, and past `diff`. */
+async function fill(sink: LayerSink, archive: AsyncIterable<Buffer>, diff: Meter | undefined, { limits }: UnpackJob) {
   const reader = new TarReader(sink);
-  const limit = job.limits.maxDiffBytes ?? Number.POSITIVE_INFINITY;
+  const limit = limits.maxDiffBytes ?? Number.POSITIVE_INFINITY;
   let diffSize = 0;
-  for await (const piece of decompressed(compression, source)) {
+  for await (const piece of archive) {
     if ((diffSize += piece.length) > limit) throw overLimit(`the layer is larger than ${limit} bytes`);
     diff?.update(piece);
     reader.push(piece);
@@ -49,18 +82,7 @@ async function unpack(job: UnpackJob, source: BlobSource, warn: (message: string
   }
   reader.finish();
   await sink.finish();
-  const blobDigest = source.meter.digest();
-  const compressedDigest = compressed === source.meter ? blobDigest : compressed.digest();
-  return {
-    blobDigest,
-    ...(source.decryptor === undefined ? {} : { decryptedDigest: compressedDigest }),
-    blobSize: source.meter.bytes,
-    diffId: diff?.digest() ?? compressedDigest,
-    diffSize,
-    compression: COMPRESSION[compression],
-    uids: sink.uids,
-    gids: sink.gids,
-  };
+  return { diffSize, uids: sink.uids, gids: sink.gids };
 }
 
 function sameAlgorithm(job: UnpackJob): boolean {

@@ -38,7 +38,8 @@ function start(job: UnpackJob): void {
 async function work(job: UnpackJob, blob: BlobSource): Promise<void> {
   let answer: FromWorker;
   try {
-    answer = { kind: 'done', layer: await unpackLayer(job, blob, (text) => post({ kind: 'warning', text })) };
+    const warn = (text: string) => post({ kind: 'warning', text });
+    answer = { kind: 'done', layer: await unpackLayer(job, blob, { warn, onSurvey: (survey) => post({ kind: 'survey', survey }) }) };
   } catch (error) {
     answer = { kind: 'failed', failure: plainFailure(error) };
   }

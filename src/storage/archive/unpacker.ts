@@ -64,11 +64,12 @@ export class LayerUnpacker {
   async #unpack(blob: AsyncIterable<Uint8Array>, options: UnpackOptions, signal: AbortSignal): Promise<UnpackedLayer> {
     await this.#turn(signal);
     const thread = this.#takeThread();
-    const { diffDir, tarSplitPath, blobDigest, diffId, decryption, limits = {}, idMap = { uids: [], gids: [] } } = options;
+    const { diffDir, tarSplitPath, blobDigest, diffId, decryption, parts, limits = {}, idMap = { uids: [], gids: [] } } = options;
     try {
-      return await thread.run({ diffDir, tarSplitPath, blobDigest, diffId, decryption, limits, idMap }, blob, {
+      return await thread.run({ diffDir, tarSplitPath, blobDigest, diffId, decryption, parts, limits, idMap }, blob, {
         signal,
         onProgress: options.onProgress ?? (() => {}),
+        onSurvey: options.onSurvey ?? (() => {}),
         warn: (text) => this.#log.warn(text, { layer: blobDigest }),
       });
     } finally {

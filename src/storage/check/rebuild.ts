@@ -1,13 +1,11 @@
 import { createHash } from 'node:crypto';
-import { closeSync, createReadStream, fstatSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, readSync } from 'node:fs';
 import { setImmediate as breathe } from 'node:timers/promises';
-import { createGunzip } from 'node:zlib';
 import { Failure, textOf } from '../../errors/index.ts';
 import type { Digest } from '../../ids/index.ts';
 import { O, openInRoot, openRoot } from '../../linux/index.ts';
+import { readTarSplitFile } from '../archive/index.ts';
 
-/** A line holds at most one segment of a megabyte, or a name. */
-const MAX_LINE = 8 * 1024 * 1024;
 const BLOCK = 1024 * 1024;
 
 /** What an archive is, put together again. */
@@ -31,8 +29,7 @@ export async function rebuild(trees: readonly string[], tarSplit: string, onByte
   using roots = new DisposableStack();
   const fds = trees.map((tree) => roots.use(openRoot(tree)).fd);
   let size = 0;
-  for await (const line of linesOf(tarSplit)) {
-    const entry = parseEntry(line);
+  for await (const entry of readTarSplitFile(tarSplit)) {
     if (entry.raw !== undefined) {
       take(entry.raw);
       size += entry.raw.length;
@@ -43,48 +40,6 @@ export async function rebuild(trees: readonly string[], tarSplit: string, onByte
     size += entry.size;
   }
   return { digest: `sha256:${hash.digest('hex')}` as Digest, size };
-}
-
-type Entry = { readonly raw: Buffer } | { readonly raw: undefined; readonly name: Buffer; readonly size: number };
-
-function parseEntry(line: string): Entry {
-  const { type, payload, name, name_raw: raw, size = 0 } = parsed(line);
-  if (type === 2 && typeof payload === 'string') return { raw: Buffer.from(payload, 'base64') };
-  const bytes = typeof raw === 'string' ? Buffer.from(raw, 'base64') : typeof name === 'string' ? Buffer.from(name) : undefined;
-  if (type !== 1 || bytes === undefined || typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0)
-    throw broken(`an odd line: ${line.slice(0, 64)}`);
-  return { raw: undefined, name: bytes, size };
-}
-
-function parsed(line: string): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = JSON.parse(line);
-    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
-  } catch {
-    // As below.
-  }
-  throw broken(`a line that is no JSON object: ${line.slice(0, 64)}`);
-}
-
-async function* linesOf(path: string): AsyncGenerator<string> {
-  const gunzip = createGunzip();
-  const file = createReadStream(path);
-  file.once('error', (error) => gunzip.destroy(error));
-  let rest = '';
-  try {
-    for await (const chunk of file.pipe(gunzip)) {
-      const lines = (rest + (chunk as Buffer).toString('latin1')).split('\n');
-      rest = lines.pop() ?? '';
-      if (rest.length > MAX_LINE) throw broken('a line without an end');
-      for (const line of lines) yield Buffer.from(line, 'latin1').toString('utf8');
-    }
-  } catch (error) {
-    throw error instanceof Failure ? error : broken(textOf(error), error);
-  } finally {
-    file.destroy();
-    gunzip.destroy();
-  }
-  if (rest !== '') yield Buffer.from(rest, 'latin1').toString('utf8');
 }
 
 async function readFileOf(roots: readonly number[], name: Buffer, size: number, take: (bytes: Buffer) => void): Promise<void> {
@@ -120,8 +75,4 @@ function openRegular(roots: readonly number[], name: Buffer): number {
 
 function modified(name: Buffer, how: string): Failure {
   return new Failure('Unknown', `${JSON.stringify(name.toString('utf8'))}: ${how}`, { code: 'MODIFIED' });
-}
-
-function broken(how: string, cause?: unknown): Failure {
-  return new Failure('Unknown', `its tar-split holds ${how}`, { code: 'BAD_TAR_SPLIT', cause });
 }

@@ -35,7 +35,7 @@ async function importTar(store: Store, path: string, name: string): Promise<Imag
       schemaVersion: 2,
       mediaType: 'application/vnd.oci.image.manifest.v1+json',
       config: descriptor('application/vnd.oci.image.config.v1+json', sha256(config), config.length),
-      layers: [descriptor('application/vnd.oci.image.layer.v1.tar', content.blobDigest, content.blobSize)],
+      layers: [descriptor('application/vnd.oci.image.layer.v1.tar', content.diffId, content.blobSize)],
     }),
   );
   const id = hexOf(sha256(config));

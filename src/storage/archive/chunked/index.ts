@@ -1,0 +1,1 @@
+export { Assembly, type ContentsSharer } from './assembly.ts';
