@@ -1,3 +1,4 @@
-import { crashSuite } from './suite.ts';
+import { crashSuite, plainLife } from './suite.ts';
 
-crashSuite('runc', { ownStepsOnly: true });
+// What a pause container and a user namespace add is no other runtime's.
+crashSuite('runc', { lives: [plainLife('runc')], ownStepsOnly: true });

@@ -15,17 +15,21 @@ export interface Life {
   readonly concerned?: RegExp;
 }
 
-/** A pod with a host port, and one with a pause container. */
-function livesUnder(runtimeHandler: string): readonly Life[] {
+/** A pod with a host port. */
+export function plainLife(runtimeHandler: string): Life {
   const portMappings = [{ hostPort: 18080, containerPort: 80 }];
-  const plain: LifeOptions = { runtimeHandler, pod: (base) => ({ ...base, portMappings }) };
+  return { name: 'a pod', options: { runtimeHandler, pod: (base) => ({ ...base, portMappings }) } };
+}
+
+/** That one, and one with a pause container. */
+function livesUnder(runtimeHandler: string): readonly Life[] {
   const options = { network: NamespaceMode.POD, ipc: NamespaceMode.POD, pid: NamespaceMode.POD };
   const shared: LifeOptions = {
     runtimeHandler,
     pod: (base) => ({ ...base, linux: { ...base.linux, securityContext: { namespaceOptions: options } } }),
   };
   return [
-    { name: 'a pod', options: plain },
+    plainLife(runtimeHandler),
     { name: 'a pod with a pause container', options: shared, concerned: /infra container|StopPodSandbox\/(mark|remove|shm)/ },
   ];
 }
