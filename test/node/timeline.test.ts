@@ -17,7 +17,8 @@ test('crio inspect --timeline shows what was done to a pod and its containers, a
   const config = podConfig(node.machine, 'watched');
   const { podSandboxId, containerId } = await runPod(node.client, config, containerConfig('c', BUSYBOX, OBEDIENT));
   let text = '';
-  await eventually('the network was checked', async () => (text = await crio('inspect', '--timeline', 'watched')).includes('CheckNetwork'));
+  const isChecked = async () => /CheckNetwork watched, .* took /.test((text = await crio('inspect', '--timeline', 'watched')));
+  await eventually('the network was checked', isChecked);
   for (const heading of ['RunPodSandbox watched, ', 'CreateContainer c, ', 'StartContainer c, ', 'CheckNetwork watched, '])
     assert.ok(text.includes(heading), text);
   assert.match(text, /\n {2}network +[|█]* +\d+\.\d\n(?:.*\n)* {4}bridge ADD +█+ +\d+\.\d\n/);
