@@ -234,13 +234,13 @@ export class Store {
    * must not open them either [a47]. Nothing keeps them there.
    */
   async layerContents(): Promise<readonly LayerContents[]> {
-    const contentsOf = ({ layers }: Records, { id }: LayerRecord): LayerContents => ({
+    const contentsOf = ({ id }: LayerRecord): LayerContents => ({
       diffDir: this.layerDiffDirectory(id),
-      tarSplitPath: tarSplitPath(layers.rootOf(id) ?? this.graphRoot, id),
+      tarSplitPath: tarSplitPath(this.graphRoot, id),
     });
     return await this.#ledger.read('layers', (records) => {
       const open = [...records.layers.values()].filter((layer) => layer.diffDigest !== undefined && !isDecrypted(layer));
-      return open.toReversed().map((layer) => contentsOf(records, layer));
+      return open.toReversed().map(contentsOf);
     });
   }
 

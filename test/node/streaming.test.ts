@@ -83,7 +83,8 @@ for (const protocol of ENDING) {
   });
 
   test(`[E51] ${protocol}: a reader that stops stops the writer, and the daemon keeps little of what is between`, async () => {
-    const bytes = protocol === 'spdy' ? 1_000_000_000 : 100_000_000;
+    // V8 looks at buffers outside its heap when there are 64 MiB of them: of a gigabyte so many may be there for a moment.
+    const [bytes, bound] = protocol === 'spdy' ? [1_000_000_000, 96] : [100_000_000, 64];
     const command = await openExec(node, protocol, { containerId: pod.containerId, cmd: ['head', '-c', String(bytes), '/dev/zero'] });
     command.socket.pause();
     await delay(300); // What fits in between has come by then; more time would only show more strongly what is to be shown.
@@ -98,7 +99,7 @@ for (const protocol of ENDING) {
       length += (chunk as Buffer).length;
     }
     assert.equal(length, bytes);
-    assert.ok(most < 96 * 1024, `${most} KiB more than before`); // V8 looks at buffers outside its heap when there are 64 MiB of them.
+    assert.ok(most < bound * 1024, `${most} KiB more than before`);
     command.close();
   });
 }

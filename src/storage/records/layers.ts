@@ -53,11 +53,6 @@ export class LayerSet {
       }
   }
 
-  /** The root that a layer's record lies below. */
-  rootOf(id: HexId): string | undefined {
-    return (this.#holder(id) ?? this.#files.foreign.find(({ file }) => isWhole(file.records.get(id))))?.root;
-  }
-
   byName(name: string): LayerRecord | undefined {
     return this.values().find((record) => record.names.includes(name));
   }
