@@ -87,7 +87,7 @@ async function exitRecord(ctx: ContainerContext, container: Container): Promise<
     endHangingMonitor(ctx, container);
   }
   // What it wrote before its end is found now.
-  return readExitRecord(ctx, container) ?? (await kernelRecord(watched?.init));
+  return readExitRecord(ctx, container) ?? (await kernelRecord(container));
 }
 
 /**
@@ -108,12 +108,24 @@ function readExitRecord(ctx: ContainerContext, container: Container): ExitRecord
 }
 
 /** Code 255 where nobody can tell, as CRI-O reports it [D167]. */
-async function kernelRecord(init: WatchedProcess | undefined): Promise<ExitRecord> {
-  if (init !== undefined && init.hasEnded && init.status === undefined) await within(REAP_TIMEOUT_MS, init.reaped);
+async function kernelRecord(container: Container): Promise<ExitRecord> {
+  const init = container.watched?.init;
+  if (init !== undefined && hasDied(container)) await within(REAP_TIMEOUT_MS, statusKnown(init));
   const finishedAt = init?.endedAtMs === undefined ? nowNs() : BigInt(Math.round(init.endedAtMs)) * 1_000_000n;
   if (init?.status === undefined) return unknownEnd(finishedAt);
   const remark = 'the monitor of the container (conmon) did not record its exit: the exit code is what the kernel tells';
   return { exitCode: exitCodeOf(init.status), finishedAt, remark };
+}
+
+/** The process itself, which may outlive its container where it is a sandbox's: then there is no end to wait for. */
+function hasDied({ init }: Container): boolean {
+  return init !== undefined && !isAlive(init.pid, init.startTime);
+}
+
+/** Its monitor may have died with it, and the news of that have come first. */
+async function statusKnown(init: WatchedProcess): Promise<void> {
+  await init.ended;
+  if (init.status === undefined) await init.reaped;
 }
 
 function unknownEnd(finishedAt: Nanoseconds): ExitRecord {
