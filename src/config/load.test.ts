@@ -321,14 +321,14 @@ test('[A169] --runtimes replaces whole handlers; 3 to 7 fields', () => {
 test('keys that nothing honours yet are named with their place, once', () => {
   const { unhonoured } = load(
     {
-      [MAIN]: '[crio.runtime]\nblockio_reload = true\nlog_level = "debug"\n[crio.runtime.runtimes.x]\nexec_cpu_affinity = "first"\n',
+      [MAIN]: '[crio.runtime]\nblockio_reload = true\nlog_level = "debug"\n[crio.runtime.runtimes.x]\nruntime_pull_image = true\n',
       [`${DIRECTORY}/1`]: '[crio.runtime]\nblockio_reload = false\n',
     },
     ['--nri-listen', '/x'],
   );
   assert.deepEqual(unhonoured, [
     { key: 'crio.runtime.blockio_reload', source: `${DIRECTORY}/1:2` },
-    { key: 'crio.runtime.runtimes.x.exec_cpu_affinity', source: `${MAIN}:5` },
+    { key: 'crio.runtime.runtimes.x.runtime_pull_image', source: `${MAIN}:5` },
     { key: 'crio.nri.nri_listen', source: '--nri-listen' },
   ]);
 });

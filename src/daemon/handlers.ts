@@ -43,6 +43,7 @@ async function toHandler(name: string, config: RuntimeHandlerConfig, programs: R
     monitorPath: config.monitorPath,
     monitorCgroup: config.monitorCgroup,
     createTimeout: config.containerCreateTimeout,
+    execCpuAffinity: config.execCpuAffinity,
     minMemory: minMemory(config.containerMinMemory),
     noSyncLog: config.noSyncLog,
     privilegedWithoutHostDevices: config.privilegedWithoutHostDevices,

@@ -25,6 +25,7 @@ const node = useNode({
       'default_annotations = { "org.example.tier" = "gold", "org.example.other" = "default" }\nallowed_annotations = ["shm-size.crio.io"]',
     ),
     handler('missing', '').replace('/usr/sbin/runc', '/usr/sbin/no-such-runtime'),
+    handler('high-performance', 'exec_cpu_affinity = "first"'),
     handler('odd', 'exec_cpu_affinity = "last"'),
     '[crio.runtime.runtimes.hasty]\nruntime_path = "/etc/crio/runc-slow"\nruntime_root = "/run/hasty"\ncontainer_create_timeout = 5\n',
   ].join('\n'),
@@ -52,6 +53,16 @@ test("[K16] seccomp_profile: the handler's stands for RuntimeDefault, other hand
   assert.match(await exec(own.containerId, 'mkdir /tmp/x'), /Operation not permitted/);
   assert.equal(await exec(others.containerId, 'mkdir /tmp/x && echo made'), 'made\n');
   for (const { podSandboxId } of [own, others]) await node.client.RemovePodSandbox({ podSandboxId });
+});
+
+test('[K67] exec_cpu_affinity: the runtime is told the CPU that exec starts on', async () => {
+  const resources = { cpuShares: 1024n, cpusetCpus: '0-1' };
+  const { podSandboxId, containerId } = await run('high-performance', { linux: { ...security({}).linux, resources } });
+  const bundle = `/run/containers/storage/overlay-containers/${containerId}/userdata/config.json`;
+  const { process } = JSON.parse(node.read(bundle)) as { process: { execCPUAffinity?: unknown } };
+  assert.deepEqual(process.execCPUAffinity, { initial: '0' });
+  assert.equal(await exec(containerId, 'echo ran'), 'ran\n');
+  await node.client.RemovePodSandbox({ podSandboxId });
 });
 
 test('[K20] privileged_without_host_devices: a privileged container does not see the devices of the node', async () => {

@@ -31,6 +31,7 @@ function handler(runtime: string, monitor: string): RuntimeHandler {
     monitorPath: monitor,
     monitorCgroup: '',
     createTimeout: 1,
+    execCpuAffinity: '',
     minMemory: 0n,
     noSyncLog: false,
     privilegedWithoutHostDevices: false,

@@ -45,7 +45,10 @@ export const handlerTable = table(
       honoured: true,
     }),
     stream_websockets: bool(false, 'Streams are served by conmon-rs; only with runtime_type "pod".', { omitEmpty: true }),
-    exec_cpu_affinity: text('', 'first: exec starts on the first CPU of the container.', { omitEmpty: true }),
+    exec_cpu_affinity: text('', 'first: what is executed in a high-performance container starts on the first of its CPUs.', {
+      omitEmpty: true,
+      honoured: true,
+    }),
     seccomp_profile: text('', 'JSON file that stands for RuntimeDefault with this handler.', { omitEmpty: true, honoured: true }),
     container_create_timeout: int(0, 'Seconds that the creation of a container may take, at least 30. 0: 240.', {
       omitEmpty: true,

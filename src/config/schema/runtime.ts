@@ -239,6 +239,7 @@ const nodeRows = {
   infra_ctr_cpuset: text('', 'CPUs, such as 0-1,3, for pause processes and for the helpers of the daemon. Empty: all.', {
     flag: 'infra-ctr-cpuset',
     env: 'CONTAINER_INFRA_CTR_CPUSET',
+    honoured: true,
   }),
   shared_cpuset: text('', 'CPUs that guaranteed containers may share when an annotation asks for it.', {
     flag: 'shared-cpuset',

@@ -76,6 +76,7 @@ export async function planSpec(
     mountLabel: '',
     platformRuntimePath: platformRuntimePath(pod, storage),
     targetPidNamespace: targetPidNamespace(ctx, config),
+    handler,
     minMemory: handler.minMemory,
     runtime: handler.features,
     host: ctx.host,

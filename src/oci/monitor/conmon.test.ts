@@ -15,6 +15,7 @@ const handler: RuntimeHandler = {
   monitorPath: '/bin/conmon',
   monitorCgroup: '',
   createTimeout: 240,
+  execCpuAffinity: '',
   minMemory: 0n,
   noSyncLog: false,
   privilegedWithoutHostDevices: false,

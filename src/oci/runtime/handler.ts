@@ -20,6 +20,8 @@ export interface RuntimeHandler {
   readonly monitorCgroup: string;
   /** Seconds that creating a container may take [K12]. */
   readonly createTimeout: number;
+  /** Empty or `first` [K15]. */
+  readonly execCpuAffinity: string;
   /** Bytes [K11]. */
   readonly minMemory: bigint;
   readonly noSyncLog: boolean;

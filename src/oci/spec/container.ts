@@ -4,6 +4,7 @@ import { annotationValue } from './annotation-keys.ts';
 import { containerAnnotations } from './annotations.ts';
 import { buildCapabilities } from './capabilities.ts';
 import { buildEnvironment, injectedGomaxprocs } from './env.ts';
+import { execCpuAffinity } from './exec-affinity.ts';
 import type { ContainerSpecInput, HostFacts, SeccompChoice, SpecResult } from './input.ts';
 import { SYSTEMD_MASKED, containerMounts } from './mounts.ts';
 import { containerNamespaces, idMappingFields } from './namespaces.ts';
@@ -44,6 +45,7 @@ function buildProcess(input: ContainerSpecInput, privileged: boolean, warnings: 
   const security = config.linux?.securityContext;
   const oomScoreAdj = config.linux?.resources?.oomScoreAdj;
   const rlimits = buildRlimits(settings, host, warnings);
+  const affinity = execCpuAffinity(input, planCpu(input), warnings);
   const umask = umaskOf(annotationValue(sandbox.annotations, 'umask.crio.io'));
   return {
     ...(config.tty ? { terminal: true } : {}),
@@ -65,6 +67,7 @@ function buildProcess(input: ContainerSpecInput, privileged: boolean, warnings: 
     ...(input.apparmorProfile === '' || privileged ? {} : { apparmorProfile: input.apparmorProfile }),
     ...(oomScoreAdj === undefined ? {} : { oomScoreAdj: clampOomScore(oomScoreAdj, host, warnings) }),
     ...(input.processLabel === '' ? {} : { selinuxLabel: input.processLabel }),
+    ...(affinity === undefined ? {} : { execCPUAffinity: affinity }),
   };
 }
 

@@ -208,6 +208,8 @@ export interface ContainerSpecInput {
   readonly rdtClass?: string | undefined;
   readonly hooks?: OciHooks | undefined;
   readonly workload?: Workload | undefined;
+  /** Its name as the configuration has it, and its `exec_cpu_affinity`: empty or `first` [K15]. */
+  readonly handler: { readonly name: string; readonly execCpuAffinity: string };
   /** `container_min_memory`, bytes [L14]. */
   readonly minMemory: bigint;
   readonly platformRuntimePath: string;

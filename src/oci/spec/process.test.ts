@@ -85,6 +85,33 @@ test('[F16 a06] working directory: request, image, root; none in a process of th
     assert.throws(() => cwd('', bad), { kind: 'InvalidArgument' }, bad);
 });
 
+test('[K66 K67] exec_cpu_affinity: the first CPU of a high-performance container that has CPUs of its own', () => {
+  const affinity = (over: Partial<ContainerSpecInput> = {}, cpu: Parameters<typeof resources>[0] = {}) => {
+    const linux = { resources: resources({ cpuShares: 2048n, cpusetCpus: '6-7,3,12', ...cpu }), securityContext: securityContext({}) };
+    const { spec, warnings } = buildContainerSpec(
+      containerInput({
+        handler: { name: 'high-performance', execCpuAffinity: 'first' },
+        sandbox: sandboxFacts({ cgroupParent: '/kubepods/pod1' }),
+        config: containerConfig({ linux }),
+        ...over,
+      }),
+    );
+    return warnings[0] ?? spec.process.execCPUAffinity;
+  };
+  const handler = { name: 'runc', execCpuAffinity: 'first' };
+  const annotated = (key: string) => sandboxFacts({ cgroupParent: '/kubepods/pod1', annotations: new Map([[key, 'x']]) });
+  assert.deepEqual(affinity(), { initial: '3' });
+  assert.deepEqual(affinity({ handler, sandbox: annotated('cpu-quota.crio.io/c') }), { initial: '3' });
+  assert.equal(affinity({ handler }), undefined);
+  assert.equal(affinity({ handler, sandbox: annotated('cpu.crio.io') }), undefined);
+  assert.equal(affinity({ handler: { name: 'high-performance', execCpuAffinity: '' } }), undefined);
+  for (const cgroupParent of ['/kubepods/burstable/pod1', '/kubepods-besteffort-pod1.slice'])
+    assert.equal(affinity({ sandbox: sandboxFacts({ cgroupParent }) }), undefined);
+  assert.equal(affinity({}, { cpuShares: 2047n }), undefined);
+  assert.equal(affinity({}, { cpuShares: 0n }), undefined);
+  assert.equal(affinity({}, { cpusetCpus: '' }), 'ExecCPUAffinityType first is set, but no CPUSet is available. Falling back to default.');
+});
+
 test('[F17 L92 B50] GOMAXPROCS for pods that share CPUs', () => {
   const settings = specSettings({ minInjectedGomaxprocs: 2 });
   const go = (cpu: Parameters<typeof resources>[0], over: Partial<ContainerSpecInput> = {}) =>
