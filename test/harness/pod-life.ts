@@ -42,6 +42,11 @@ export class PodLife {
     return this.#calls[this.#at]?.[0];
   }
 
+  /** Whether that call has not succeeded yet. */
+  isAhead(call: string): boolean {
+    return this.#calls.some(([name], at) => name === call && at >= this.#at);
+  }
+
   /** Makes the next call. */
   async step(): Promise<void> {
     const call = this.#calls[this.#at];

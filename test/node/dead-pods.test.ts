@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { ContainerState, PodSandboxState } from '../../src/wire/index.ts';
-import { multiplyPod } from '../harness/dead-pods.ts';
+import { multiplyPod } from '../harness/stored-copies.ts';
 import { eventually } from '../harness/expect.ts';
 import { BUSYBOX, TestNode } from '../harness/node.ts';
 import { containerConfig, podConfig, runPod, stateOf } from '../harness/pods.ts';

@@ -5,6 +5,7 @@ import { memoryOf } from '../../bench/processes.ts';
 import { ContainerState } from '../../src/wire/index.ts';
 import { BUSYBOX, useNode } from '../harness/node.ts';
 import { OBEDIENT, containerConfig, podConfig, startPod } from '../harness/pods.ts';
+import { multiplyContainer } from '../harness/stored-copies.ts';
 
 const PODS = 110;
 const AT_ONCE = 16;
@@ -77,20 +78,19 @@ test(`[p36 p43] ${PODS} pods, ${AT_ONCE} at a time, ${ROUNDS} times over: all an
   assert.ok(grown < 8, `the daemon's own memory in MiB after each round: ${sizes.map((size) => size.toFixed(1)).join(', ')}`);
 });
 
-test('1,000 stopped containers are listed quickly, whole and filtered', async () => {
-  const { client } = node;
+test('1,000 stopped containers are restored, and listed quickly, whole and filtered', async () => {
   const sandboxConfig = podConfig(node.machine, 'crowd');
-  const { podSandboxId } = await client.RunPodSandbox({ config: sandboxConfig, runtimeHandler: 'crun' });
-  const names = Array.from({ length: 1000 }, (_, n) => `c${n}`);
-  const ids = await atOnce(names, async (name) => {
-    const config = containerConfig(name, BUSYBOX, ['true'], { labels: new Map([['n', name]]) });
-    const { containerId } = await client.CreateContainer({ podSandboxId, config, sandboxConfig }, { timeoutMs: KUBELET_MS });
-    await client.StopContainer({ containerId, timeout: 0n }, { timeoutMs: KUBELET_MS });
-    return containerId;
-  });
+  const { podSandboxId } = await node.client.RunPodSandbox({ config: sandboxConfig, runtimeHandler: 'crun' });
+  const config = containerConfig('crowded', BUSYBOX, ['true'], { labels: new Map([['n', 'crowded']]) });
+  const { containerId } = await node.client.CreateContainer({ podSandboxId, config, sandboxConfig });
+  await node.client.StopContainer({ containerId, timeout: 0n });
+  await node.stop();
+  const ids = multiplyContainer(node, 'crowded', 999);
+  await node.start();
+  const { client } = node;
   const { containers } = await client.ListContainers();
-  assert.deepEqual(new Set(containers.map(({ id }) => id)), new Set(ids));
-  const one = await client.ListContainers({ filter: { labelSelector: new Map([['n', 'c777']]) } });
+  assert.deepEqual(new Set(containers.map(({ id }) => id)), new Set([containerId, ...ids]));
+  const one = await client.ListContainers({ filter: { labelSelector: new Map([['n', 'crowded-777']]) } });
   assert.deepEqual(
     one.containers.map(({ id }) => id),
     [ids[777]],
