@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Peer } from './peers.ts';
+import { type Peer, SETTLE_MS } from './peers.ts';
 import { cpuOf, memoryOf, processesIn } from './processes.ts';
+import { pullingBenches } from './pulling.ts';
 import { streamingBenches } from './streaming.ts';
-import { type Bench, LAYERED_IMAGE, type Pod, type Sink, down, listening, pull, timed, up } from './work.ts';
+import { type Bench, type Pod, type Sink, down, listening, timed, up } from './work.ts';
 
 const MANY = 30;
 const AT_ONCE = 8;
@@ -34,25 +35,13 @@ export const BENCHES: readonly Bench[] = [
   },
   { figures: ['pods_parallel_s', 'list_30', 'pod_pss', 'daemon_pss', 'daemon_anon'], rounds: 3, round: thirtyPods },
   ...streamingBenches,
-  {
-    figures: ['pull_cold', 'pull_warm'],
-    rounds: 5,
-    async round(peer, samples) {
-      await peer.client.RemoveImage({ image: { image: LAYERED_IMAGE } });
-      await delay(SETTLE_MS);
-      await timed(samples, 'pull_cold', peer, () => pull(peer, LAYERED_IMAGE));
-      await timed(samples, 'pull_warm', peer, () => pull(peer, LAYERED_IMAGE));
-    },
-  },
+  ...pullingBenches,
 ];
 
 async function execs(samples: Sink, figure: string, peer: Peer, { containerId }: Pod): Promise<void> {
   for (let n = 0; n < 3; n++)
     await timed(samples, figure, peer, () => peer.client.ExecSync({ containerId, cmd: ['/bin/true'], timeout: 10n }));
 }
-
-/** What a daemon does after its answer (exits, events, garbage) belongs to the work that it answered. */
-const SETTLE_MS = 300;
 
 async function thirtyPods(peer: Peer, samples: Sink): Promise<void> {
   const pods: Pod[] = [];

@@ -4,11 +4,12 @@ import { writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import type { ImageName } from '../test/harness/images.ts';
 import { projectRoot } from '../test/harness/tools.ts';
 import { BENCHES } from './figures.ts';
 import { type Peer, startContainerd, startOurs } from './peers.ts';
 import { Samples } from './samples.ts';
-import { LAYERED_IMAGE, WORKLOAD_IMAGE, pull } from './work.ts';
+import { type Bench, type Sink, WORKLOAD_IMAGE, pull } from './work.ts';
 
 const STARTERS = { ours: startOurs, containerd: startContainerd };
 
@@ -20,22 +21,20 @@ async function main(): Promise<void> {
   const benches = BENCHES.filter((bench) => only === undefined || bench.figures.some((figure) => only.includes(figure)));
   if (benches.length === 0)
     throw new Error(`no such figure: ${values.only ?? ''}; there are ${BENCHES.flatMap((bench) => bench.figures).join(', ')}`);
+  const images: ImageName[] = ['busybox', ...new Set(benches.flatMap((bench) => bench.images ?? []))];
   const peers: Peer[] = [];
   const samples = new Samples();
   try {
     for (const name of values.peers.split(',')) {
       if (!Object.hasOwn(STARTERS, name)) throw new Error(`no such peer: ${name}; there are ${Object.keys(STARTERS).join(', ')}`);
-      const peer = await STARTERS[name as keyof typeof STARTERS]();
+      const peer = await STARTERS[name as keyof typeof STARTERS](images);
       peers.push(peer);
-      for (const image of [WORKLOAD_IMAGE, LAYERED_IMAGE]) await pull(peer, image);
+      await pull(peer, WORKLOAD_IMAGE);
     }
     for (const bench of benches) {
       const rounds = values.runs === undefined ? bench.rounds : Number(values.runs);
       console.error(`${bench.figures.join(', ')}: ${rounds} rounds`);
-      for (let round = 0; round <= rounds; round++) {
-        // Whoever goes first in one round goes last in the next; the first round warms up.
-        for (const peer of round % 2 === 0 ? peers : peers.toReversed()) await bench.round(peer, round === 0 ? { add: () => {} } : samples);
-      }
+      await run(bench, rounds, peers, samples);
     }
     const result = { figures: samples.medians(), ratios: samples.ratios(), samples: samples.raw(), versions: await versions(peers) };
     writeFileSync(join(projectRoot, 'bench/latest.json'), `${JSON.stringify(result, null, 2)}\n`);
@@ -45,15 +44,33 @@ async function main(): Promise<void> {
   }
 }
 
+/** Whoever goes first in one round goes last in the next; the first round warms up. */
+async function run(bench: Bench, rounds: number, peers: readonly Peer[], samples: Samples): Promise<void> {
+  const rivals = [];
+  try {
+    for (const rival of bench.rivals ?? []) rivals.push(await rival.start());
+    const turns = [
+      ...peers.map((peer) => (sink: Sink) => bench.round(peer, sink)),
+      ...rivals.map((rival) => (sink: Sink) => rival.round(sink)),
+    ];
+    for (let round = 0; round <= rounds; round++) {
+      for (const turn of round % 2 === 0 ? turns : turns.toReversed()) await turn(round === 0 ? { add: () => {} } : samples);
+    }
+  } finally {
+    for (const rival of rivals) await rival.end();
+  }
+}
+
 function print(samples: Samples, only: readonly string[] | undefined): void {
   const ratios = samples.ratios();
-  console.log(`${'figure'.padEnd(20)}${'ours'.padStart(12)}${'containerd'.padStart(12)}${'ratio'.padStart(8)}`);
-  for (const [figure, { ours, containerd }] of Object.entries(samples.medians())) {
+  console.log(`${'figure'.padEnd(20)}${'ours'.padStart(12)}   others, and ours divided by theirs`);
+  for (const [figure, { ours, ...others }] of Object.entries(samples.medians())) {
     if (only !== undefined && !only.includes(figure)) continue;
-    const ratio = ratios[figure]?.['containerd'];
-    console.log(
-      figure.padEnd(20) + show(figure, ours).padStart(12) + show(figure, containerd).padStart(12) + (ratio?.toFixed(2) ?? '').padStart(8),
-    );
+    const compared = Object.entries(others).map(([peer, value]) => {
+      const ratio = ratios[figure]?.[peer];
+      return `${peer} ${show(figure, value)}${ratio === undefined ? '' : ` (${ratio.toFixed(2)})`}`;
+    });
+    console.log(`${figure.padEnd(20)}${show(figure, ours).padStart(12)}   ${compared.join(', ')}`);
   }
 }
 

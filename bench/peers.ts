@@ -10,7 +10,8 @@ import { NETWORK_FILES, REGISTRY, TestNode, imageReference } from '../test/harne
 import { startRegistry } from '../test/harness/registry.ts';
 import { projectRoot, unpackedTool } from '../test/harness/tools.ts';
 
-const IMAGES: readonly ImageName[] = ['busybox', 'layers'];
+/** What a daemon does after its answer (exits, events, garbage) belongs to the work that it answered. */
+export const SETTLE_MS = 300;
 
 /** Where our daemon keeps the delay of its event loop (loop-delay.mjs). */
 export const LOOP_DELAY_FILE = '/run/loop-delay';
@@ -25,9 +26,10 @@ export interface Peer {
   end(): Promise<void>;
 }
 
-export async function startOurs(): Promise<Peer> {
+/** The registry of each has these images. */
+export async function startOurs(images: readonly ImageName[]): Promise<Peer> {
   const env = { LOOP_DELAY_FILE, NODE_OPTIONS: `--import=${join(projectRoot, 'bench/loop-delay.mjs')}` };
-  const node = new TestNode({ images: IMAGES, env });
+  const node = new TestNode({ images, env });
   await node.boot();
   await node.registry();
   await node.start();
@@ -36,7 +38,7 @@ export async function startOurs(): Promise<Peer> {
 }
 
 /** Debian's containerd with the same runtimes, plugins, network configuration and file system as ours. */
-export async function startContainerd(): Promise<Peer> {
+export async function startContainerd(images: readonly ImageName[]): Promise<Peer> {
   const machine = new Machine();
   await machine.start();
   for (const [file, text] of Object.entries({ ...NETWORK_FILES, [CONFIG_FILE]: CONFIG })) {
@@ -44,7 +46,7 @@ export async function startContainerd(): Promise<Peer> {
     writeFileSync(machine.path(file), text);
   }
   const registry = await startRegistry({
-    images: ['catatonit', ...IMAGES],
+    images: ['catatonit', ...images],
     address: REGISTRY,
     spawn: (argv, stdio, env) => machine.spawn(argv, stdio, env),
   });

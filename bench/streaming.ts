@@ -1,9 +1,8 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { type Readable, duplexPair } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
 import { ForwardingSession } from '../src/cli/streaming/index.ts';
 import { connectTo, openExec } from '../test/harness/streaming.ts';
-import { LOOP_DELAY_FILE, type Peer } from './peers.ts';
+import { loopDelay } from './loop-delay.ts';
+import type { Peer } from './peers.ts';
 import { type Bench, type Pod, down, listening, timed, up } from './work.ts';
 
 const BYTES = 256 * 1024 * 1024;
@@ -64,16 +63,6 @@ async function forwardBytes(peer: Peer, { podSandboxId }: Pod): Promise<void> {
   void session.forward(theirs, 8);
   await read(ours, BYTES);
   session.close();
-}
-
-/** Seconds, since it was asked last; undefined for who does not tell. */
-async function loopDelay({ machine, name }: Peer): Promise<number | undefined> {
-  if (name !== 'ours') return undefined;
-  const file = machine.path(LOOP_DELAY_FILE);
-  const told = existsSync(file) ? Number(readFileSync(file, 'utf8')) / 1000 : undefined;
-  rmSync(file, { force: true });
-  while (!existsSync(file)) await delay(20);
-  return told;
 }
 
 async function read(stream: Readable | undefined, bytes: number): Promise<void> {

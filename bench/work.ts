@@ -1,17 +1,26 @@
+import type { ImageName } from '../test/harness/images.ts';
 import { imageReference } from '../test/harness/node.ts';
 import { OBEDIENT, type PodInput, containerConfig, podConfig, startPod, untilListening } from '../test/harness/pods.ts';
 import type { Peer } from './peers.ts';
 import type { Samples } from './samples.ts';
 
 export const WORKLOAD_IMAGE = imageReference('busybox');
-export const LAYERED_IMAGE = imageReference('layers');
 
 /** One kind of work; each round of it adds one sample or more to its figures. Times in seconds, memory in bytes. */
 export interface Bench {
   readonly figures: readonly string[];
   /** How often it is done on each peer, in alternation; a first round before them is not counted. */
   readonly rounds: number;
+  /** Besides the pods' image. */
+  readonly images?: readonly ImageName[];
+  readonly rivals?: readonly Rival[];
   round(peer: Peer, samples: Sink): Promise<void>;
+}
+
+/** Who does a part of that work, without CRI; started for it. */
+export interface Rival {
+  readonly name: string;
+  start(): Promise<{ round(samples: Sink): Promise<void>; end(): Promise<void> }>;
 }
 
 export type Sink = Pick<Samples, 'add'>;
@@ -43,7 +52,7 @@ export async function pull({ client }: Peer, image: string): Promise<void> {
   await client.PullImage({ image: { image } });
 }
 
-export async function timed<T>(samples: Sink, figure: string, peer: Peer, work: () => Promise<T>): Promise<T> {
+export async function timed<T>(samples: Sink, figure: string, peer: { readonly name: string }, work: () => Promise<T>): Promise<T> {
   const began = performance.now();
   const result = await work();
   samples.add(figure, peer.name, (performance.now() - began) / 1000);

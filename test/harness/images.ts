@@ -13,6 +13,8 @@ import { cacheDir, projectRoot, toolPath, unpackedTool } from './tools.ts';
  * - catatonit: a static pause of 1 MB, for what is compared with other runtimes (unpacked by `install.sh bench`)
  * - web: busybox' httpd on port 8080, answers `hello from web`
  * - layers: five layers, 80 MB and four times 8 MB, for benchmarks of pulls
+ * - apart-0 … apart-7: a layer of 16 MB each, for pulls at the same time
+ * - huge: eight layers of 256 MB
  * - debian: a minimal Debian root (made by mmdebstrap: slow the first time)
  */
 export type ImageName = keyof typeof RECIPES;
@@ -54,6 +56,9 @@ export async function layerOf(files: Readonly<Record<string, string | Uint8Array
   });
 }
 
+export const APART = ['apart-0', 'apart-1', 'apart-2', 'apart-3', 'apart-4', 'apart-5', 'apart-6', 'apart-7'] as const;
+const apart = (n: number) => async () => ({ layers: [{ tar: await bulk(100 + n, 16) }] });
+
 const RECIPES = {
   busybox: async () => ({ layers: [{ tar: await busyboxLayer() }], config: { Cmd: ['sh'], Env: [PATH] } }),
   pause: async () => ({
@@ -71,6 +76,19 @@ const RECIPES = {
   layers: async () => ({
     layers: await Promise.all([80, 8, 8, 8, 8].map(async (megabytes, index) => ({ tar: await bulk(index, megabytes) }))),
   }),
+  'apart-0': apart(0),
+  'apart-1': apart(1),
+  'apart-2': apart(2),
+  'apart-3': apart(3),
+  'apart-4': apart(4),
+  'apart-5': apart(5),
+  'apart-6': apart(6),
+  'apart-7': apart(7),
+  huge: async () => {
+    const layers = [];
+    for (let n = 0; n < 8; n++) layers.push({ tar: await bulk(200 + n, 256) });
+    return { layers };
+  },
   debian: async () => ({ layers: [{ tar: await debianLayer() }], config: { Cmd: ['bash'], Env: [PATH] } }),
 } satisfies Record<string, () => Promise<ImageSource>>;
 
@@ -84,8 +102,8 @@ while :; do sleep 86400 & wait $!; done
 
 async function busyboxLayer(): Promise<Buffer> {
   return await inTemporary(async (dir) => {
-    const busybox = ['/bin/busybox', unpackedTool('bin/busybox')].find((path) => existsSync(path));
-    if (busybox === undefined) throw new Error('busybox is missing: run scripts/install.sh test');
+    const busybox = unpackedTool('bin/busybox'); // The machine's own may be the static one, which has no libraries to bring.
+    if (!existsSync(busybox)) throw new Error('busybox is missing: run scripts/install.sh test');
     const libraries = (await runOk(['ldd', busybox], { timeoutMs: 30_000, env: environment() })).stdout.toString('utf8');
     for (const path of [busybox, ...libraries.matchAll(/(\/\S+) \(0x/g)].map((match) =>
       typeof match === 'string' ? match : (match[1] ?? ''),

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 
@@ -55,6 +55,13 @@ export class RegistryStorage {
     if (!existsSync(file) || as !== undefined) write(file, data);
     write(join(this.#repository(repository), '_layers/sha256', hex(digest), 'link'), digest);
     return { mediaType, digest, size: data.length };
+  }
+
+  /** The stored files of an image's layers. */
+  layerFiles(repository: string, tag: string): string[] {
+    const link = readFileSync(join(this.#repository(repository), '_manifests/tags', tag, 'current/link'), 'utf8');
+    const { layers } = JSON.parse(readFileSync(this.blobFile(link), 'utf8')) as { layers: readonly Descriptor[] };
+    return layers.map(({ digest }) => this.blobFile(digest));
   }
 
   blobFile(digest: string): string {
