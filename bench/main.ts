@@ -38,7 +38,7 @@ async function main(): Promise<void> {
     }
     const result = { figures: samples.medians(), ratios: samples.ratios(), samples: samples.raw(), versions: await versions(peers) };
     writeFileSync(join(projectRoot, 'bench/latest.json'), `${JSON.stringify(result, null, 2)}\n`);
-    print(samples, only);
+    print(samples);
   } finally {
     for (const peer of peers) await peer.end();
   }
@@ -61,11 +61,10 @@ async function run(bench: Bench, rounds: number, peers: readonly Peer[], samples
   }
 }
 
-function print(samples: Samples, only: readonly string[] | undefined): void {
+function print(samples: Samples): void {
   const ratios = samples.ratios();
   console.log(`${'figure'.padEnd(20)}${'ours'.padStart(12)}   others, and ours divided by theirs`);
   for (const [figure, { ours, ...others }] of Object.entries(samples.medians())) {
-    if (only !== undefined && !only.includes(figure)) continue;
     const compared = Object.entries(others).map(([peer, value]) => {
       const ratio = ratios[figure]?.[peer];
       return `${peer} ${show(figure, value)}${ratio === undefined ? '' : ` (${ratio.toFixed(2)})`}`;

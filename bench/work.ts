@@ -49,7 +49,7 @@ export async function down({ client }: Peer, { podSandboxId, containerId }: Pod)
 }
 
 export async function pull({ client }: Peer, image: string): Promise<void> {
-  await client.PullImage({ image: { image } });
+  await client.PullImage({ image: { image } }, { timeoutMs: 600_000 });
 }
 
 export async function timed<T>(samples: Sink, figure: string, peer: { readonly name: string }, work: () => Promise<T>): Promise<T> {

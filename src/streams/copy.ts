@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import { bufferPassed } from './passed.ts';
 
 /** Turns of the event loop that bring nothing before a source without end counts as empty. */
 const QUIET_TURNS = 3;
@@ -35,6 +36,7 @@ export class Copy {
     };
     from.on('data', (chunk: Buffer) => {
       this.#bytes += chunk.length;
+      bufferPassed(chunk.length);
       if (to.writable && !to.write(chunk)) from.pause();
     });
     to.on('drain', resume);

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { Failure } from '../../errors/index.ts';
+import { bufferPassed } from '../../streams/index.ts';
 
 /** Less than this in the whole time allowed for silence counts as silence: a trickle is no progress [p14]. */
 const LEAST_BYTES = 1024;
@@ -33,6 +34,7 @@ export async function* bodyOf(response: IncomingMessage, idleMs: number, signal:
       bytes += next.value.length;
       if (bytes >= LEAST_BYTES) waitedMs = bytes = 0;
       yield next.value;
+      bufferPassed(next.value.length);
     }
   } catch (error) {
     signal?.throwIfAborted();

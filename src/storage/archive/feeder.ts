@@ -1,8 +1,8 @@
 import type { ToWorker } from './protocol.ts';
 
-/** Bytes of a buffer, and how many of them may be on their way: 4 MiB a layer. */
+/** Bytes of a buffer, and how many of them may be on their way: 2 MiB a layer. */
 const BUFFER = 256 * 1024;
-const BUFFERS = 16;
+const BUFFERS = 8;
 
 /**
  * Sends a blob to an unpacking thread through a fixed set of buffers that are transferred there and back: a buffer
