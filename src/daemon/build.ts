@@ -16,6 +16,7 @@ import { LayerUnpacker, Store, parseStorageOptions } from '../storage/index.ts';
 import { Flights } from '../sync/index.ts';
 import { buildRuntimes } from './handlers.ts';
 import { buildMonitors } from './monitors.ts';
+import { LiveRegistries } from './registries.ts';
 import { PULL_LANES, cgroupManagerOf, creationSettings, imageSettings, networkSettings, podSettings, specSettings } from './settings.ts';
 
 /** [I87] */
@@ -27,6 +28,7 @@ export interface Node {
   readonly pods: PodContext;
   readonly containers: ContainerContext;
   readonly images: ImageService;
+  readonly registries: LiveRegistries;
   readonly network: NetworkService;
   readonly store: Store;
   readonly exits: ExitWatcher;
@@ -46,7 +48,10 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
   ]);
   if (config.image.insecureRegistries.length > 0) log.warn(INSECURE_REGISTRIES);
   const unpacker = new LayerUnpacker({ log, maxWorkers: PULL_LANES });
-  const images = new ImageService({ store, unpacker, settings: imageSettings(config, env), log });
+  const settings = imageSettings(config, env);
+  const images = new ImageService({ store, unpacker, settings, log });
+  const registries = new LiveRegistries(images, settings, log);
+  if (config.image.autoReloadRegistries) await registries.watch();
   await images.reload();
   const network = new NetworkService({ settings: networkSettings(config, env), log });
   const namespaces = new NamespaceMaker();
@@ -96,11 +101,12 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     await monitors.close();
     await namespaces.close();
     await network.stop();
+    await registries.close();
     images.close();
     await unpacker.close();
     await store.close({ sync: true });
   };
-  return { pods, containers, images, network, store, exits, debris, life, close };
+  return { pods, containers, images, registries, network, store, exits, debris, life, close };
 }
 
 async function openJournal({ runtime }: Config): Promise<Journal> {

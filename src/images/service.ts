@@ -81,13 +81,14 @@ export class ImageService {
   }
 
   /**
-   * Takes over changed settings and reads registries.conf anew; an unreadable one is refused and the old one
-   * stays [I81, I89]. Called once at the start too, so that a bad file stops the daemon [I14].
+   * Takes over changed settings and reads registries.conf anew, for pulls that begin from now on; an unreadable one is refused
+   * and the old one stays [I81, I89]. Called once at the start too, so that a bad file stops the daemon [I14].
    */
-  async reload(settings: ImageSettings = this.#settings): Promise<void> {
+  async reload(settings: ImageSettings = this.#settings): Promise<LoadedRegistries> {
     const registries = await loadRegistries(pathsOf(settings));
     this.#registries = Promise.resolve(registries);
     this.#settings = settings;
+    return registries;
   }
 
   /**
