@@ -18,7 +18,15 @@ import { buildRuntimes } from './handlers.ts';
 import { buildImages } from './images.ts';
 import { buildMonitors } from './monitors.ts';
 import type { LiveRegistries } from './registries.ts';
-import { PULL_LANES, cgroupManagerOf, creationSettings, networkSettings, podSettings, specSettings } from './settings.ts';
+import {
+  PULL_LANES,
+  type RegistriesFlags,
+  cgroupManagerOf,
+  creationSettings,
+  networkSettings,
+  podSettings,
+  specSettings,
+} from './settings.ts';
 
 /** Everything that the daemon consists of, built once, in the order of dependency. */
 export interface Node {
@@ -35,7 +43,7 @@ export interface Node {
   close(): Promise<void>;
 }
 
-export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Logger): Promise<Node> {
+export async function buildNode(config: Config, flags: RegistriesFlags, env: NodeJS.ProcessEnv, log: Logger): Promise<Node> {
   await makeDirectories(config);
   const manager = cgroupManagerOf(config);
   const host = readHostFacts();
@@ -46,7 +54,7 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
   ]);
   const unpacker = new LayerUnpacker({ log, maxWorkers: PULL_LANES });
   const monitors = buildMonitors(config, env, log);
-  const { images, registries } = await buildImages(config, env, { store, place, unpacker, scopes: monitors.scopes, log });
+  const { images, registries } = await buildImages(config, env, { store, place, unpacker, scopes: monitors.scopes, flags, log });
   const network = new NetworkService({ settings: networkSettings(config, env), log });
   const namespaces = new NamespaceMaker();
   const handlers = runtimes.list().map((runtime) => runtime.handler);

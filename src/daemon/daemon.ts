@@ -8,7 +8,7 @@ import { type Node, buildNode } from './build.ts';
 import { buildLogger } from './log.ts';
 import { notifyReady } from './notify.ts';
 import { mendStore, pullAgain } from './repair.ts';
-import { cgroupManagerOf, streamingSettings } from './settings.ts';
+import { type RegistriesFlags, cgroupManagerOf, streamingSettings } from './settings.ts';
 import { ReloadSignal, stopSignal, surviveDefects } from './signals.ts';
 import { StateFiles } from './version-file.ts';
 
@@ -27,11 +27,19 @@ export async function runDaemon(options: { readonly args: readonly string[]; rea
   surviveDefects(log);
   const stopped = stopSignal(log);
   const reloads = new ReloadSignal(log);
-  const daemon = await startDaemon(config, options.env, log, reloads);
+  const daemon = await startDaemon({ config, flags: loaded.commandLine, env: options.env, log, reloads });
   await stopped;
   await daemon.stop();
   // Work that nobody waits for any more (a stop with an hour of grace) must not keep the process: the next daemon goes on with it.
   process.exit(0);
+}
+
+interface Start {
+  readonly config: Config;
+  readonly flags: RegistriesFlags;
+  readonly env: NodeJS.ProcessEnv;
+  readonly log: Logger;
+  readonly reloads: ReloadSignal;
 }
 
 interface RunningDaemon {
@@ -50,7 +58,7 @@ interface Parts {
 }
 
 /** Socket, restore, serve, in the order that loses nothing: the exits are watched before states are read. */
-async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger, reloads: ReloadSignal): Promise<RunningDaemon> {
+async function startDaemon({ config, flags, env, log, reloads }: Start): Promise<RunningDaemon> {
   log.info(`Starting CRI-O, version: ${RUNTIME_VERSION}`);
   let serve: ((socket: Socket) => void) | undefined;
   const waiting: Socket[] = [];
@@ -64,7 +72,7 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger, 
   );
   await listener.refuseIfInUse();
   const state = new StateFiles({ ...config.crio, log });
-  const node = await buildNode(config, env, log);
+  const node = await buildNode(config, flags, env, log);
   const streaming = new StreamingServer(streamingSettings(config), streamingBackend(node.pods), log);
   try {
     const lost = await mendStore(config.crio, node.store, log);

@@ -5,7 +5,7 @@ import type { SystemdScopes } from '../resources/index.ts';
 import type { LayerUnpacker, Store } from '../storage/index.ts';
 import { LiveRegistries } from './registries.ts';
 import { separatePulls } from './separate-pulls.ts';
-import { imageSettings } from './settings.ts';
+import { type RegistriesFlags, imageSettings } from './settings.ts';
 
 /** [I87] */
 const INSECURE_REGISTRIES =
@@ -16,6 +16,7 @@ export interface ImageParts {
   readonly place: StorePlace;
   readonly unpacker: LayerUnpacker;
   readonly scopes: SystemdScopes | undefined;
+  readonly flags: RegistriesFlags;
   readonly log: Logger;
 }
 
@@ -23,10 +24,10 @@ export interface ImageParts {
 export async function buildImages(
   config: Config,
   env: NodeJS.ProcessEnv,
-  { store, place, unpacker, scopes, log }: ImageParts,
+  { store, place, unpacker, scopes, flags, log }: ImageParts,
 ): Promise<{ readonly images: ImageService; readonly registries: LiveRegistries }> {
   if (config.image.insecureRegistries.length > 0) log.warn(INSECURE_REGISTRIES);
-  const settings = imageSettings(config, env);
+  const settings = imageSettings(config, env, flags);
   const apart = separatePulls(config, { place, store, settings, scopes, log });
   const images = new ImageService({ store, unpacker, settings, log, apart });
   const registries = new LiveRegistries(images, settings, log);

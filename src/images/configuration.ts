@@ -53,5 +53,11 @@ export class ImageConfiguration {
 }
 
 function pathsOf(settings: ImageSettings) {
-  return { files: settings.registriesConfFiles, dirs: settings.registriesConfDirs, aliasFile: settings.shortNameAliasesFile };
+  const {
+    registriesConfFiles: files,
+    registriesConfRequired: required,
+    registriesConfDirs: dirs,
+    shortNameAliasesFile: aliasFile,
+  } = settings;
+  return { files, required, dirs, aliasFile };
 }
