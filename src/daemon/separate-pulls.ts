@@ -8,7 +8,7 @@ import { PULL_LANES } from './settings.ts';
 
 interface Parts {
   readonly place: StorePlace;
-  readonly store: Store;
+  readonly store: Pick<Store, 'removeAbandoned'>;
   readonly settings: ImageSettings;
   readonly scopes: SystemdScopes | undefined;
   readonly log: Logger;

@@ -37,8 +37,8 @@ const node = new TestNode({
 let standIn: SystemdStandIn;
 
 const pull = async (image: string, more: object = {}) => (await node.client.PullImage({ image: { image }, ...more })).imageRef;
-const settings = (manager: string, slice: string) =>
-  node.write(SETTING, `[crio.runtime]\ncgroup_manager = "${manager}"\nconmon_cgroup = "pod"\nseparate_pull_cgroup = "${slice}"\n`);
+const pullIn = (slice: string) =>
+  node.write(SETTING, `[crio.runtime]\ncgroup_manager = "systemd"\nconmon_cgroup = "pod"\nseparate_pull_cgroup = "${slice}"\n`);
 const valueOf = (unit: AskedUnit, property: string) => unit.properties.get(property)?.value;
 const pidOf = (unit: AskedUnit) => (valueOf(unit, 'PIDs') as number[])[0] ?? 0;
 
@@ -75,7 +75,7 @@ before(async () => {
   const proxy = node.machine.spawn([process.execPath, '-e', PROXY], ['ignore', 'pipe', 'inherit']);
   assert.ok(proxy.stdout);
   await once(proxy.stdout, 'data');
-  settings('systemd', 'criopulls.slice');
+  pullIn('criopulls.slice');
   await node.start();
   await node.remember();
 });
@@ -143,12 +143,11 @@ test('[I37] when the daemon is killed the pull ends by itself', async () => {
   await pulling;
   await soon('the process has gone', () => !isAlive(pid), 8000);
   assert.deepEqual(layersBegun(), []);
-  await node.start();
 });
 
-test('[I37, B83] `pod` is the cgroup parent of the request; other words, and cgroupfs, are refused at the pull', async () => {
-  settings('systemd', 'pod');
-  await node.restart();
+test('[I37, B83] `pod` is the cgroup parent of the request', async () => {
+  pullIn('pod');
+  await node.start();
   const config = podConfig(node.machine, 'p');
   const sandboxConfig = { ...config, linux: { ...config.linux, cgroupParent: '/criotest.slice/criotest-pod1.slice' } };
   const known = standIn.units.length;
@@ -158,10 +157,4 @@ test('[I37, B83] `pod` is the cgroup parent of the request; other words, and cgr
     ['criotest-pod1.slice'],
   );
   await node.client.RemoveImage({ image: { image: BUSYBOX } });
-  settings('systemd', 'elsewhere');
-  await node.restart();
-  await assert.rejects(pull(BUSYBOX), /invalid systemd cgroup "elsewhere"/);
-  settings('cgroupfs', 'criopulls.slice');
-  await node.restart();
-  await assert.rejects(pull(BUSYBOX), /--separate-pull-cgroup is supported only with systemd/);
 });
