@@ -27,6 +27,8 @@ test='
 /usr/bin/ps                          procps
 /usr/bin/openssl                     openssl
 /usr/bin/gpg                         gnupg
+/usr/bin/bzip2                       bzip2
+/usr/bin/xz                          xz-utils
 /usr/bin/setfattr                    attr
 /usr/sbin/setcap                     libcap2-bin
 /usr/bin/bsdtar                      libarchive-tools

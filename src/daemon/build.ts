@@ -3,7 +3,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import type { Config } from '../config/index.ts';
 import { type ContainerContext, ContainerRegistry, type CreationContext, Creations, ExitWatcher, Journal } from '../containers/index.ts';
 import { Failure } from '../errors/index.ts';
-import { ImageService } from '../images/index.ts';
+import type { ImageService, StorePlace } from '../images/index.ts';
 import { NamespaceMaker, PIN_KINDS, ProcessWatcher, Readiness } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { NetworkService } from '../network/index.ts';
@@ -15,18 +15,25 @@ import { Tracer, faultsFrom } from '../steps/index.ts';
 import { LayerUnpacker, Store, parseStorageOptions } from '../storage/index.ts';
 import { Flights } from '../sync/index.ts';
 import { buildRuntimes } from './handlers.ts';
+import { buildImages } from './images.ts';
 import { buildMonitors } from './monitors.ts';
-import { PULL_LANES, cgroupManagerOf, creationSettings, imageSettings, networkSettings, podSettings, specSettings } from './settings.ts';
-
-/** [I87] */
-const INSECURE_REGISTRIES =
-  'Insecure registries option is deprecated and no longer effective. Please use `insecure` in `registries.conf` instead.';
+import type { LiveRegistries } from './registries.ts';
+import {
+  PULL_LANES,
+  type RegistriesFlags,
+  cgroupManagerOf,
+  creationSettings,
+  networkSettings,
+  podSettings,
+  specSettings,
+} from './settings.ts';
 
 /** Everything that the daemon consists of, built once, in the order of dependency. */
 export interface Node {
   readonly pods: PodContext;
   readonly containers: ContainerContext;
   readonly images: ImageService;
+  readonly registries: LiveRegistries;
   readonly network: NetworkService;
   readonly store: Store;
   readonly exits: ExitWatcher;
@@ -36,18 +43,18 @@ export interface Node {
   close(): Promise<void>;
 }
 
-export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Logger): Promise<Node> {
+export async function buildNode(config: Config, flags: RegistriesFlags, env: NodeJS.ProcessEnv, log: Logger): Promise<Node> {
   await makeDirectories(config);
   const manager = cgroupManagerOf(config);
   const host = readHostFacts();
+  const place = storePlace(config);
   const [store, runtimes] = await Promise.all([
-    openStore(config, log),
+    Store.open({ ...place, log }),
     buildRuntimes(config.runtime.runtimes, config.runtime.defaultRuntime, manager === 'systemd', log),
   ]);
-  if (config.image.insecureRegistries.length > 0) log.warn(INSECURE_REGISTRIES);
   const unpacker = new LayerUnpacker({ log, maxWorkers: PULL_LANES });
-  const images = new ImageService({ store, unpacker, settings: imageSettings(config, env), log });
-  await images.reload();
+  const monitors = buildMonitors(config, env, log);
+  const { images, registries } = await buildImages(config, env, { store, place, unpacker, scopes: monitors.scopes, flags, log });
   const network = new NetworkService({ settings: networkSettings(config, env), log });
   const namespaces = new NamespaceMaker();
   const handlers = runtimes.list().map((runtime) => runtime.handler);
@@ -70,7 +77,6 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
   };
   const readiness = new Readiness();
   const exits = new ExitWatcher(containers, readiness, new ProcessWatcher(readiness));
-  const monitors = buildMonitors(config, env, log);
   const shared = { store, images, host, seccomp, log, specSettings: specSettings(config), monitorSettings: monitors.settings };
   const containerCreation: CreationContext = { ...shared, containers, settings: creationSettings(config), creations: new Creations() };
   const pods: PodContext = {
@@ -96,11 +102,12 @@ export async function buildNode(config: Config, env: NodeJS.ProcessEnv, log: Log
     await monitors.close();
     await namespaces.close();
     await network.stop();
+    await registries.close();
     images.close();
     await unpacker.close();
     await store.close({ sync: true });
   };
-  return { pods, containers, images, network, store, exits, debris, life, close };
+  return { pods, containers, images, registries, network, store, exits, debris, life, close };
 }
 
 async function openJournal({ runtime }: Config): Promise<Journal> {
@@ -109,19 +116,12 @@ async function openJournal({ runtime }: Config): Promise<Journal> {
   return journal;
 }
 
-async function openStore({ crio, runtime }: Config, log: Logger): Promise<Store> {
+function storePlace({ crio, runtime }: Config): StorePlace {
   const { additionalArtifactStores } = runtime;
   const odd = additionalArtifactStores.find((path) => !isAbsolute(path));
   if (odd !== undefined) throw new Failure('InvalidArgument', `additional_artifact_stores entry must be absolute: ${JSON.stringify(odd)}`);
   const options = parseStorageOptions(crio.storageOption);
-  return await Store.open({
-    graphRoot: crio.root,
-    runRoot: crio.runroot,
-    imageStore: crio.imagestore,
-    ...options,
-    additionalArtifactStores,
-    log,
-  });
+  return { graphRoot: crio.root, runRoot: crio.runroot, imageStore: crio.imagestore, ...options, additionalArtifactStores };
 }
 
 /** With the points that crash tests end it at, if it is started by one. */

@@ -8,8 +8,8 @@ import { type Node, buildNode } from './build.ts';
 import { buildLogger } from './log.ts';
 import { notifyReady } from './notify.ts';
 import { mendStore, pullAgain } from './repair.ts';
-import { cgroupManagerOf, streamingSettings } from './settings.ts';
-import { stopSignal, surviveDefects } from './signals.ts';
+import { type RegistriesFlags, cgroupManagerOf, streamingSettings } from './settings.ts';
+import { ReloadSignal, stopSignal, surviveDefects } from './signals.ts';
 import { StateFiles } from './version-file.ts';
 
 /** How long running calls, and creations whose client has left, may take to end when the daemon stops. */
@@ -26,11 +26,20 @@ export async function runDaemon(options: { readonly args: readonly string[]; rea
   for (const name of Object.keys(process.env)) if (name.startsWith('MALLOC_')) delete process.env[name];
   surviveDefects(log);
   const stopped = stopSignal(log);
-  const daemon = await startDaemon(config, options.env, log);
+  const reloads = new ReloadSignal(log);
+  const daemon = await startDaemon({ config, flags: loaded.commandLine, env: options.env, log, reloads });
   await stopped;
   await daemon.stop();
   // Work that nobody waits for any more (a stop with an hour of grace) must not keep the process: the next daemon goes on with it.
   process.exit(0);
+}
+
+interface Start {
+  readonly config: Config;
+  readonly flags: RegistriesFlags;
+  readonly env: NodeJS.ProcessEnv;
+  readonly log: Logger;
+  readonly reloads: ReloadSignal;
 }
 
 interface RunningDaemon {
@@ -49,7 +58,7 @@ interface Parts {
 }
 
 /** Socket, restore, serve, in the order that loses nothing: the exits are watched before states are read. */
-async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger): Promise<RunningDaemon> {
+async function startDaemon({ config, flags, env, log, reloads }: Start): Promise<RunningDaemon> {
   log.info(`Starting CRI-O, version: ${RUNTIME_VERSION}`);
   let serve: ((socket: Socket) => void) | undefined;
   const waiting: Socket[] = [];
@@ -63,7 +72,7 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
   );
   await listener.refuseIfInUse();
   const state = new StateFiles({ ...config.crio, log });
-  const node = await buildNode(config, env, log);
+  const node = await buildNode(config, flags, env, log);
   const streaming = new StreamingServer(streamingSettings(config), streamingBackend(node.pods), log);
   try {
     const lost = await mendStore(config.crio, node.store, log);
@@ -77,6 +86,7 @@ async function startDaemon(config: Config, env: NodeJS.ProcessEnv, log: Logger):
     serve = (socket) => server.serve(socket);
     for (const socket of waiting) serve(socket);
     log.info(`Serving CRI on ${config.api.listen}`);
+    reloads.serve(() => node.registries.reload());
     notifyReady(env, log);
     void pullAgain(lost, node.images, log);
     const background = new Background(behind);

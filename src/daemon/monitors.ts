@@ -9,9 +9,9 @@ export function buildMonitors(
   config: Config,
   env: NodeJS.ProcessEnv,
   log: Logger,
-): { readonly settings: MonitorSettings; readonly close: () => Promise<void> } {
+): { readonly settings: MonitorSettings; readonly scopes: SystemdScopes | undefined; readonly close: () => Promise<void> } {
   const scopes = config.runtime.cgroupManager === 'systemd' ? new SystemdScopes(systemBusPath(env), log) : undefined;
-  return { settings: monitorSettings(config, placement(config, scopes)), close: async () => await scopes?.close() };
+  return { settings: monitorSettings(config, placement(config, scopes)), scopes, close: async () => await scopes?.close() };
 }
 
 /**
@@ -33,6 +33,7 @@ function placement(config: Config, scopes: SystemdScopes | undefined): (monitor:
       slice: wanted.endsWith('.slice') ? wanted : sliceOf(cgroupsPath),
       pid,
       cpus: cpuset === '' ? undefined : cpusOf(cpuset),
+      of: 'conmon',
     });
   };
 }

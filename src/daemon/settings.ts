@@ -1,4 +1,4 @@
-import { type Config, parseDuration, parseSysctls, parseUlimits } from '../config/index.ts';
+import { type CommandLine, type Config, parseDuration, parseSysctls, parseUlimits } from '../config/index.ts';
 import type { CreationSettings } from '../containers/index.ts';
 import { Failure } from '../errors/index.ts';
 import { type ImageSettings, defaultImageSettings } from '../images/index.ts';
@@ -136,11 +136,16 @@ function tlsSettings(api: Config['api']): Pick<StreamingSettings, 'tls'> {
   return { tls: { certificate, key, ca, minVersion, cipherSuites: minVersion === 'TLSv1.3' ? [] : tlsCipherSuites } };
 }
 
-export function imageSettings(config: Config, env: NodeJS.ProcessEnv): ImageSettings {
+/** Paths of the command line are the only ones that count then [A139, A140]. */
+export type RegistriesFlags = Pick<CommandLine, 'registriesConf' | 'registriesConfDir'>;
+
+export function imageSettings(config: Config, env: NodeJS.ProcessEnv, flags: RegistriesFlags): ImageSettings {
   const { image, runtime } = config;
   const mode = image.shortNameMode;
   return {
     ...defaultImageSettings({ env, uid: process.getuid?.() ?? 0, version: CRIO_VERSION }),
+    ...(flags.registriesConf === '' ? {} : { registriesConfFiles: [flags.registriesConf], registriesConfRequired: true }),
+    ...(flags.registriesConfDir === '' ? {} : { registriesConfDirs: [flags.registriesConfDir] }),
     pauseImage: image.pauseImage,
     pinnedImages: image.pinnedImages,
     globalAuthFile: image.globalAuthFile,

@@ -16,8 +16,33 @@ export function stopSignal(log: Logger): Promise<void> {
     });
   }
   process.on('SIGPIPE', () => {});
-  process.on('SIGHUP', () => log.warn('Received SIGHUP: the configuration is read at start only, so far'));
   return promise;
+}
+
+/** SIGHUP, from the beginning on: one that comes before there is anything to read anew counts when there is. */
+export class ReloadSignal {
+  #reload: (() => Promise<void>) | undefined;
+  #wanted = false;
+
+  constructor(log: Logger) {
+    process.on('SIGHUP', () => {
+      log.info('Received SIGHUP: the registries are read anew, the rest of the configuration at a start only, so far');
+      this.#wanted = true;
+      this.#go();
+    });
+  }
+
+  /** `reload` must not fail. */
+  serve(reload: () => Promise<void>): void {
+    this.#reload = reload;
+    this.#go();
+  }
+
+  #go(): void {
+    if (this.#reload === undefined || !this.#wanted) return;
+    this.#wanted = false;
+    void this.#reload();
+  }
 }
 
 /**

@@ -1,3 +1,4 @@
+export { SeparatePulls, type StorePlace } from './apart/index.ts';
 export type { ArtifactFile } from './artifacts.ts';
 export type {
   Image,

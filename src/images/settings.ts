@@ -31,6 +31,8 @@ export interface ImageSettings {
   readonly pullProgressTimeoutMs: number;
   /** First existing file wins [I14]. */
   readonly registriesConfFiles: readonly string[];
+  /** Whether one must exist: somebody named it. */
+  readonly registriesConfRequired: boolean;
   /** All are read, in order, each in lexical order of its `*.conf` [I14]. */
   readonly registriesConfDirs: readonly string[];
   /** File of cached short-name aliases, read after `[aliases]` of the configuration [I10]. */
@@ -122,6 +124,7 @@ export function defaultImageSettings(host: HostEnvironment): ImageSettings {
     shortNameMode: 'enforcing',
     artifactMounts: true,
     pullProgressTimeoutMs: 0,
+    registriesConfRequired: false,
     registriesConfFiles: [inConfig('registries.conf'), '/etc/containers/registries.conf'],
     registriesConfDirs: ['/etc/containers/registries.conf.d', inConfig('registries.conf.d')],
     shortNameAliasesFile:

@@ -1,1 +1,1 @@
-export { type Fields, type Level, type Logger, type LogSink, createLogger, silentLogger, stderrSink } from './logger.ts';
+export { type Fields, LEVELS, type Level, type Logger, type LogSink, createLogger, silentLogger, stderrSink } from './logger.ts';

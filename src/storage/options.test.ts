@@ -22,3 +22,14 @@ test('[J28] unknown options and options that are not built are refused by name, 
   assert.throws(() => parseStorageOptions(['mountopt']), { message: 'Unable to parse key/value option: mountopt' });
   assert.deepEqual(parseStorageOptions(['overlay.use_composefs=false', 'overlay.size=']).mountOptions, []);
 });
+
+test('[J38] additional layer stores are refused, malformed ones in the words of the reference', () => {
+  assert.throws(() => parseStorageOptions(['overlay.additionallayerstore=/var/lib/stargz-store/store:ref']), {
+    kind: 'Unimplemented',
+    message: 'overlay: option additionallayerstore is not supported: crio has no additional layer stores',
+    advice: /enable_partial_images/,
+  });
+  assert.throws(() => parseStorageOptions(['overlay.additionallayerstore=/a:ref,/b:rel']), {
+    message: 'overlay: additionallayerstore config "/b:rel" contains unknown option "rel"',
+  });
+});

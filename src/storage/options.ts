@@ -19,6 +19,11 @@ const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
   ['ignore_chown_errors', 'ignored chown errors'],
 ]);
 
+/** What serves the same purpose. */
+const INSTEAD: ReadonlyMap<string, string> = new Map([
+  ['additionallayerstore', ' enable_partial_images in pull_options of storage.conf fetches only what is missing of an image.'],
+]);
+
 const ADDITIONAL_STORES: ReadonlySet<string> = new Set(['imagestore', 'additionalimagestore', 'additionalimagestores']);
 
 /** Values with which such an option asks for nothing. */
@@ -43,12 +48,26 @@ export function parseStorageOptions(options: readonly string[]): DriverSettings 
     else if (ADDITIONAL_STORES.has(key)) additionalImageStores.push(...value.split(',').filter((path) => path !== ''));
     else if (UNSUPPORTED.has(key)) {
       if (OFF.has(value)) continue;
+      if (key === 'additionallayerstore') refuseMalformed(value);
       throw new Failure('Unimplemented', `overlay: option ${key} is not supported: crio has no ${UNSUPPORTED.get(key)}`, {
-        advice: `Remove ${key} from storage.conf and from storage_option.`,
+        advice: `Remove ${key} from storage.conf and from storage_option.${INSTEAD.get(key) ?? ''}`,
       });
     } else throw new Failure('InvalidArgument', `overlay: unknown option ${key}`);
   }
   return { mountOptions, skipMountHome, additionalImageStores };
+}
+
+/** `path[:ref]`, more of them after commas [J38]. */
+function refuseMalformed(value: string): void {
+  for (const store of value.split(',')) {
+    const odd = store
+      .split(':')
+      .slice(1)
+      .find((option) => option !== 'ref');
+    if (odd === undefined) continue;
+    const text = `overlay: additionallayerstore config ${JSON.stringify(store)} contains unknown option ${JSON.stringify(odd)}`;
+    throw new Failure('InvalidArgument', text);
+  }
 }
 
 /** As Go's strconv.ParseBool. */

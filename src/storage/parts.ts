@@ -35,6 +35,7 @@ export interface StoreOptions {
 /** What a store is made of. */
 export interface StoreParts {
   readonly log: Logger;
+  readonly isDaemon: boolean;
   readonly places: Places;
   readonly calls: BlockingCalls;
   readonly ledger: Ledger;
@@ -93,5 +94,6 @@ export function partsOf(options: StoreOptions, roots: Roots): StoreParts {
   const health = new Health({ ledger, places, unsynced, removeAll, log });
   const images = new ImageMaker(ledger, places);
   const containers = new ContainerMaker({ ledger, places, calls, log });
-  return { log, places, calls, ledger, stagings, reserves, unsynced, artifacts, health, containers, images, sync, removeAll };
+  const isDaemon = options.isDaemon !== false;
+  return { log, isDaemon, places, calls, ledger, stagings, reserves, unsynced, artifacts, health, containers, images, sync, removeAll };
 }

@@ -13,7 +13,9 @@ import type { LayerRecord, LayerToCommit, StagedLayer } from './types.ts';
 
 export interface LayerWorkshop extends Places {
   readonly ledger: Ledger;
-  readonly unsynced: Unsynced;
+  /** Undefined beside the daemon, whose list it is: then each layer is made durable by `sync` before it is committed. */
+  readonly unsynced: Unsynced | undefined;
+  readonly sync: () => Promise<void>;
 }
 
 /** Where a layer's tar-split is kept (docs/reference/cri-o-ondisk.md §4.6): below the graph root, wherever the layer is. */
@@ -49,8 +51,9 @@ export async function stageLayer(shop: LayerWorkshop): Promise<StagedLayer> {
     try {
       [built] = await Promise.all([
         shop.driver.build(path, layer.id, layer.parent, { home: shop.driver.imageHome, contents: diffDir }),
-        shop.unsynced.add(layer.id),
+        shop.unsynced?.add(layer.id),
       ]);
+      if (shop.unsynced === undefined) await shop.sync();
       const made = { path, built, tarSplit: hasTarSplit ? tarSplit : undefined };
       const record = await shop.ledger.change('make', (records) => publish(shop, records, layer, made));
       ended = true;

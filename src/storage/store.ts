@@ -65,7 +65,7 @@ export class Store {
         await staging.recover();
         staging.prepare();
       }
-      if (options.isDaemon !== false) await store.health.mendUnsynced();
+      if (parts.isDaemon) await store.health.mendUnsynced();
       for (const reserve of parts.reserves) await reserve.refill();
       return store;
     } catch (error) {
@@ -96,6 +96,11 @@ export class Store {
     const graves = await this.#ledger.change('remove', (records) => collectGarbage(records, this.#places));
     void this.#parts.removeAll(graves);
     await this.artifacts.collectGarbage();
+  }
+
+  /** Removes what processes that died while they made something left in their own directories. */
+  async removeAbandoned(): Promise<void> {
+    for (const staging of this.#parts.stagings) await staging.recover();
   }
 
   /** What should have left the disk and could not so far; it is tried again. */
@@ -246,7 +251,8 @@ export class Store {
 
   /** Layers of one image are staged and unpacked in parallel and committed bottom-up; the parent is named at the commit. */
   async stageLayer(_parent?: HexId): Promise<StagedLayer> {
-    return await stageLayer({ ...this.#parts.places, ledger: this.#ledger, unsynced: this.#parts.unsynced });
+    const { places, isDaemon, unsynced, sync } = this.#parts;
+    return await stageLayer({ ...places, ledger: this.#ledger, unsynced: isDaemon ? unsynced : undefined, sync });
   }
 
   /** The directory with a layer's own contents. */

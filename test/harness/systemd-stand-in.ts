@@ -37,6 +37,8 @@ export class SystemdStandIn {
   cuts = 0;
   cutAfter = Number.POSITIVE_INFINITY;
   behaviour: (n: number) => Behaviour = () => ({});
+  /** What systemd would do before the job ends, moving processes for instance. */
+  onUnit: (unit: AskedUnit) => Promise<void> = async () => {};
   readonly #busPath: string;
   readonly #directory: string;
   #daemon: ChildProcess | undefined;
@@ -147,12 +149,14 @@ export class SystemdStandIn {
     const known = this.units.some((unit) => unit.name === name);
     const { delayMs = 0, loseSignal = false, result = 'done', error, hang = false } = this.behaviour(this.units.length);
     if (known) return this.#send(3, { ...reply, error: 'org.freedesktop.systemd1.UnitExists' }, 's', [`Unit ${name} was already loaded`]);
-    this.units.push({ name, mode, properties: new Map(list) });
+    const unit = { name, mode, properties: new Map(list) };
+    this.units.push(unit);
     if (error !== undefined) return this.#send(3, { ...reply, error: 'org.freedesktop.DBus.Error.Failed' }, 's', [error]);
     this.#atOnce++;
     this.mostAtOnce = Math.max(this.mostAtOnce, this.#atOnce);
     this.#send(2, reply, 'o', ['/job/1']);
     await delay(delayMs);
+    await this.onUnit(unit);
     this.#atOnce--;
     if (hang) return;
     if (result === 'done') this.#active.add(name);

@@ -80,6 +80,25 @@ test('[a41] [a84] a fired signal ends the work at once, wherever it is, and leav
   await own.close();
 });
 
+test('[a41] a signal is also heard by a thread that decompresses without waiting for anything', async () => {
+  const zeros = Buffer.alloc(8_000_000);
+  for (const program of ['bzip2', 'xz']) {
+    // Decompressed these are 40 GB.
+    const stream = execFileSync(program, ['-c'], { input: zeros, maxBuffer: zeros.length });
+    const blob = Buffer.concat(Array<Buffer>(5000).fill(stream));
+    using place = new Workplace();
+    const stop = new AbortController();
+    let taken = () => {};
+    const begun = new Promise<void>((resolve) => (taken = resolve));
+    const work = unpack(unpacker, place, blob, { signal: stop.signal, onProgress: () => taken() });
+    await Promise.race([begun, work]);
+    const began = performance.now();
+    stop.abort(new Error('stop now'));
+    await assert.rejects(work, /stop now/);
+    assert.ok(performance.now() - began < 1000, program);
+  }
+});
+
 test('an error of the blob comes through as it is; closing ends what runs and what waits', async () => {
   const own = new LayerUnpacker({ log: silentLogger, maxWorkers: 1 });
   using place = new Workplace();

@@ -79,13 +79,19 @@ describe('a layer that unpacks to more than there is room for', () => {
   });
 
   it('[a41] also when it comes in many small pieces, each harmless', async () => {
-    // Gzip members and zstd frames that follow each other are one stream.
+    // Gzip members that follow each other are one stream, and likewise the frames and streams of the others.
     const member = gzipSync(Buffer.alloc(8 * MEGABYTE));
     put('members', Buffer.concat([gzipSync(await header(400)), ...Array<Buffer>(50).fill(member)]));
     await assert.rejects(fixture.images.pull(`${registry.host}/members`), /the layer is larger than \d+ bytes/);
     const frame = zstdCompressSync(Buffer.alloc(8 * MEGABYTE));
     put('frames', Buffer.concat([zstdCompressSync(await header(400)), ...Array<Buffer>(50).fill(frame)]), '+zstd');
     await assert.rejects(fixture.images.pull(`${registry.host}/frames`), /the layer is larger than \d+ bytes/);
+    for (const program of ['bzip2', 'xz']) {
+      const packed = (input: Buffer) => execFileSync(program, ['-c'], { input, maxBuffer: MEGABYTE });
+      const stream = packed(Buffer.alloc(8 * MEGABYTE));
+      put(program, Buffer.concat([packed(await header(400)), ...Array<Buffer>(50).fill(stream)]));
+      await assert.rejects(fixture.images.pull(`${registry.host}/${program}`), /the layer is larger than \d+ bytes/);
+    }
     await fixture.nothingStaged();
     await fixture.store.settled();
     assert.deepEqual(fixture.layers(), []);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +10,8 @@ import { layerOf } from '../harness/images.ts';
 import { BUSYBOX, REGISTRY, TestNode, imageReference } from '../harness/node.ts';
 import { OBEDIENT, type PodInput, containerConfig, podConfig, runPod, stateOf } from '../harness/pods.ts';
 import { type RunningRegistry, startRegistry } from '../harness/registry.ts';
-import { RegistryStorage } from '../harness/registry-storage.ts';
+import { OCI, RegistryStorage, sha256 } from '../harness/registry-storage.ts';
+import { treeLines } from '../harness/trees.ts';
 
 const WEB = imageReference('web');
 /** A second registry, of images that podman and we pull and remove all the time. */
@@ -156,6 +158,46 @@ test('[J60, p30, I75] neither removes an image that the other uses, and a prune 
   const { containers } = await node.client.ListContainers();
   assert.ok(!containers.some((container) => container.id === theirs));
   await podman('rm', theirs);
+});
+
+test('[I43, J60] layers that bzip2 and xz compressed, whatever their media types say, are stored as podman stores them', async () => {
+  const layers = await Promise.all(
+    ['bzip2', 'xz'].map(async (program) => {
+      const tar = await layerOf({ [`etc/${program}`]: Buffer.alloc(3_000_000, program), [`${program}/`]: '' });
+      return { tar, blob: execFileSync(program, ['-c'], { input: tar }) };
+    }),
+  );
+  const document = { architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: layers.map(({ tar }) => sha256(tar)) } };
+  storage.putManifest(
+    'compressed',
+    OCI.manifest,
+    {
+      schemaVersion: 2,
+      mediaType: OCI.manifest,
+      config: storage.putBlob('compressed', OCI.config, Buffer.from(JSON.stringify(document))),
+      layers: layers.map(({ blob }) => storage.putBlob('compressed', `${OCI.layer}${OCI.suffix.gzip}`, blob)),
+    },
+    'latest',
+  );
+  const image = `${SMALL}/compressed:latest`;
+  const stored = (root: string) => {
+    const records = JSON.parse(node.read(`${root}/overlay-layers/layers.json`)) as Record<string, unknown>[];
+    return layers.map(({ tar }) => {
+      const record = records.find((layer) => layer['diff-digest'] === sha256(tar)) ?? {};
+      const { created: _, ...fields } = record;
+      return { fields, tree: treeLines(node.path(`${root}/overlay/${String(record['id'])}/diff`)) };
+    });
+  };
+  await pull(image);
+  const ours = stored('/var/lib/containers/storage');
+  await remove(image);
+  const apart = ['--root', '/var/lib/containers/theirs', '--runroot', '/run/theirs'];
+  await podman(...apart, 'pull', '--quiet', '--tls-verify=false', image);
+  assert.deepEqual(ours, stored('/var/lib/containers/theirs'));
+  assert.deepEqual(
+    ours.map(({ fields }) => fields['compression']),
+    [1, 3],
+  );
 });
 
 test('[J17, J60] a name that podman took first is refused, and can be had when it is free again', async () => {

@@ -84,6 +84,7 @@ export const imageTable = table('crio.image', 'How images are pulled, verified a
   auto_reload_registries: bool(false, 'Changes below registries.conf.d are taken over at once.', {
     flag: 'auto-reload-registries',
     env: 'AUTO_RELOAD_REGISTRIES',
+    honoured: true,
   }),
   pull_progress_timeout: duration(0, 'A pull that makes no progress for this long is cancelled. 0s: never.', {
     flag: 'pull-progress-timeout',

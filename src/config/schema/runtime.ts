@@ -235,6 +235,7 @@ const nodeRows = {
   separate_pull_cgroup: text('', "Slice in which images are pulled; pod for the pod's own. Empty: the daemon's.", {
     flag: 'separate-pull-cgroup',
     env: 'PULL_IN_A_CGROUP',
+    honoured: true,
   }),
   infra_ctr_cpuset: text('', 'CPUs, such as 0-1,3, for pause processes and for the helpers of the daemon. Empty: all.', {
     flag: 'infra-ctr-cpuset',

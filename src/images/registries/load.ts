@@ -1,11 +1,12 @@
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOf, wrap } from '../../errors/index.ts';
+import { Failure, codeOf, wrap } from '../../errors/index.ts';
 import { type Alias, EMPTY_CONF, type RegistriesConf, mergeConf, parseAliasFile, parseRegistriesConf } from './conf.ts';
 
 export interface RegistriesPaths {
-  /** The first that exists is the main file; none is fine [I14]. */
+  /** The first that exists is the main file; none is fine [I14], unless `required`. */
   readonly files: readonly string[];
+  readonly required?: boolean;
   /** `*.conf` of each, in lexical order, later entries replace [I14]. */
   readonly dirs: readonly string[];
   /** Cached short-name aliases; what the configuration says goes before [I10]. */
@@ -30,6 +31,10 @@ export async function loadRegistries(paths: RegistriesPaths): Promise<LoadedRegi
     conf = inFile('loading registries configuration', path, () => parseRegistriesConf(text, path, false));
     main = path;
     break;
+  }
+  if (main === undefined && paths.required === true) {
+    const path = paths.files.at(-1) ?? '';
+    throw new Failure('NotFound', `loading registries configuration ${JSON.stringify(path)}: open ${path}: no such file or directory`);
   }
   let dropIns = 0;
   for (const path of (await Promise.all(paths.dirs.map(confFilesIn))).flat()) {

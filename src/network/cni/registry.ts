@@ -1,9 +1,13 @@
 import { extname, join } from 'node:path';
 import { textOf } from '../../errors/index.ts';
+import { type DirectoryEvent, DirectoryFollower } from '../../files/index.ts';
 import type { Logger } from '../../log/index.ts';
+import { Settled } from '../../sync/index.ts';
 import { type LoadedNetwork, type LoadedNetworks, NETWORK_EXTENSIONS, loadNetworks } from './networks.ts';
 import type { Plugins } from './plugins.ts';
-import { type DirectoryEvent, DirectoryWatch, Settled } from './watch.ts';
+
+/** Editors and package managers write in bursts: one look after the burst is enough. */
+const SETTLE_MS = 20;
 
 export interface RegistryOptions {
   readonly networkDir: string;
@@ -19,19 +23,22 @@ export interface RegistryOptions {
 /** The networks that network_dir describes, kept current by watching it and the plugin directories [H10, H11]. */
 export class NetworkRegistry {
   readonly #o: RegistryOptions;
-  readonly #watches: readonly DirectoryWatch[];
-  readonly #reload = new Settled(() => this.#load());
+  readonly #watches: readonly DirectoryFollower[];
+  readonly #reload = new Settled(() => this.#load(), SETTLE_MS);
   #loaded: LoadedNetworks = { networks: new Map(), first: '', rejected: [] };
 
   constructor(o: RegistryOptions) {
     this.#o = o;
-    const onChange = (event: DirectoryEvent) => this.#changed(event);
-    this.#watches = [o.networkDir, ...o.pluginDirs].map((dir) => new DirectoryWatch(dir, o.log, onChange));
+    const listener = {
+      onChange: (event: DirectoryEvent) => this.#changed(event),
+      onError: (error: unknown) => o.log.error(`CNI monitoring error ${textOf(error)}`),
+    };
+    this.#watches = [o.networkDir, ...o.pluginDirs].map((dir) => new DirectoryFollower(dir, listener));
   }
 
   /** Watches first, then loads: nothing that happens in between is lost. */
   async start(): Promise<void> {
-    for (const watch of this.#watches) await watch.start();
+    for (const watch of this.#watches) await watch.start({ make: true });
     await this.#reload.flush();
   }
 

@@ -25,7 +25,13 @@ afterEach(async () => {
   await standIn.stop();
 });
 
-const request = (n: number) => ({ unit: `crio-conmon-${n}.scope`, slice: 'a.slice', pid: 1000 + n, cpus: undefined });
+const request = (n: number) => ({
+  unit: `crio-conmon-${n}.scope`,
+  slice: 'a.slice',
+  pid: 1000 + n,
+  cpus: undefined,
+  of: 'conmon' as const,
+});
 
 test('values are written and read with the alignment of the specification', () => {
   const type = '(ya(sv)tbasi)';

@@ -21,11 +21,13 @@ export interface ScopeRequest {
   readonly slice: string;
   readonly pid: number;
   /** CPUs, by number; undefined for all. */
-  readonly cpus: readonly number[] | undefined;
+  readonly cpus?: readonly number[] | undefined;
+  /** What runs in it: a monitor lives on when its slice is stopped. */
+  readonly of: 'conmon' | 'image pull';
 }
 
 /**
- * Transient scopes of systemd, for monitors [K44–K47]: a connection of our own to the system bus, made when it is first needed and anew
+ * Transient scopes of systemd, for monitors and pulls [K44–K47, I37]: a connection of our own to the system bus, made when it is first needed and anew
  * whenever it ends; so many jobs at a time; the end of a job is its signal, or what the unit itself says.
  */
 export class SystemdScopes {
@@ -63,13 +65,13 @@ export class SystemdScopes {
   }
 
   async #start(request: ScopeRequest): Promise<void> {
-    const { unit, pid } = request;
+    const { unit, pid, of } = request;
     const deadline = Date.now() + this.#jobTimeoutMs;
     for (let pause = RECONNECT_MS.first; ; pause = Math.min(pause * 2, RECONNECT_MS.most)) {
       try {
         const result = await this.#try(request, deadline);
         if (result === 'done') return;
-        throw new Failure('Unknown', `error moving conmon with pid ${pid} to systemd unit ${unit}: got ${result}`);
+        throw new Failure('Unknown', `error moving ${of} with pid ${pid} to systemd unit ${unit}: got ${result}`);
       } catch (error) {
         if (kindOf(error) !== 'Unavailable') throw error;
         if (Date.now() > deadline) throw timedOut(request, error);
@@ -110,7 +112,7 @@ export class SystemdScopes {
         if (kindOf(error) === 'Unavailable') throw error;
         return;
       }
-      const text = `failed to add conmon to systemd sandbox cgroup: start transient unit "${request.unit}": ${textOf(error)}`;
+      const text = `failed to add ${request.of} to systemd sandbox cgroup: start transient unit "${request.unit}": ${textOf(error)}`;
       throw new Failure('Unknown', text, { cause: error });
     }
   }
@@ -155,14 +157,14 @@ export class SystemdScopes {
 }
 
 /** [K44, K47] */
-function properties({ slice, pid, cpus }: ScopeRequest): Value[] {
+function properties({ slice, pid, cpus, of }: ScopeRequest): Value[] {
   const property = (name: string, signature: string, value: Value): Value => [name, { signature, value }];
   return [
     property('PIDs', 'au', [pid]),
     property('Delegate', 'b', true),
     property('DefaultDependencies', 'b', false),
-    property('KillSignal', 'i', SIGPIPE), // conmon ignores it: a stop of its slice leaves it to end with its container.
-    property('After', 'as', ['crio.service']),
+    // conmon ignores it: a stop of its slice leaves it to end with its container.
+    ...(of === 'conmon' ? [property('KillSignal', 'i', SIGPIPE), property('After', 'as', ['crio.service'])] : []),
     property('Slice', 's', slice),
     ...(cpus === undefined ? [] : [property('AllowedCPUs', 'ay', cpuMask(cpus))]),
   ];
@@ -175,8 +177,8 @@ function cpuMask(cpus: readonly number[]): number[] {
   return mask;
 }
 
-function timedOut({ pid, unit }: ScopeRequest, cause?: unknown): Failure {
-  return new Failure('DeadlineExceeded', `timed out moving conmon with pid ${pid} to systemd unit ${unit}`, {
+function timedOut({ pid, unit, of }: ScopeRequest, cause?: unknown): Failure {
+  return new Failure('DeadlineExceeded', `timed out moving ${of} with pid ${pid} to systemd unit ${unit}`, {
     ...(cause === undefined ? {} : { cause }),
     advice: 'systemd or its message bus is overloaded: look at `systemctl list-jobs` and the log of dbus.',
   });

@@ -3,8 +3,9 @@ import type { Transform } from 'node:stream';
 import { createGunzip, createZstdDecompress, constants } from 'node:zlib';
 import { Failure, codeOf, textOf } from '../../errors/index.ts';
 import type { BlobChunk, BlobSource } from './blob-source.ts';
+import { bunzip2 } from './bzip2.ts';
 import { badArchive } from './failures.ts';
-import type { ArchiveCode } from './types.ts';
+import { unxz } from './xz.ts';
 
 export type CompressionName = 'none' | 'bzip2' | 'gzip' | 'xz' | 'zstd';
 
@@ -37,17 +38,32 @@ interface Engine extends Transform {
 }
 
 /**
- * The uncompressed stream in pieces. Concatenated gzip members and zstd frames (skippable ones too) are one stream;
- * what follows them and is none is a Failure, as is a stream cut short. Decompression runs on libuv's pool.
+ * The uncompressed stream in pieces, each the caller's until it asks for the next. Concatenated gzip members, zstd frames
+ * (skippable ones too), bzip2 and xz streams are one stream; what follows them and is none is a Failure, as is a stream cut short.
  */
-export async function* decompressed(name: CompressionName, source: BlobSource): AsyncGenerator<Buffer> {
-  if (name === 'none') {
-    for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
-      yield chunk.bytes;
-      source.release(chunk);
-    }
-    return;
+export function decompressed(name: CompressionName, source: BlobSource): AsyncGenerator<Buffer> {
+  switch (name) {
+    case 'none':
+      return plain(source);
+    case 'bzip2':
+      return bunzip2(source);
+    case 'xz':
+      return unxz(source);
+    case 'gzip':
+    case 'zstd':
+      return inflated(name, source);
   }
+}
+
+async function* plain(source: BlobSource): AsyncGenerator<Buffer> {
+  for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
+    yield chunk.bytes;
+    source.release(chunk);
+  }
+}
+
+/** By node:zlib, on libuv's pool. */
+async function* inflated(name: 'gzip' | 'zstd', source: BlobSource): AsyncGenerator<Buffer> {
   const engine = createEngine(name);
   const feeding = feed(engine, source);
   try {
@@ -65,15 +81,10 @@ export async function* decompressed(name: CompressionName, source: BlobSource): 
   }
 }
 
-function createEngine(name: Exclude<CompressionName, 'none'>): Engine {
+function createEngine(name: 'gzip' | 'zstd'): Engine {
   const options = { chunkSize: OUTPUT, readableHighWaterMark: 2 * OUTPUT, writableHighWaterMark: OUTPUT };
   if (name === 'gzip') return createGunzip(options);
-  if (name === 'zstd') return createZstdDecompress({ ...options, params: { [constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG } });
-  const code: ArchiveCode = 'UNSUPPORTED_COMPRESSION';
-  throw new Failure('Unimplemented', `layers compressed with ${name} are not supported`, {
-    code,
-    advice: 'Push the image again with gzip or zstd compression, for example by skopeo copy --dest-compress-format.',
-  });
+  return createZstdDecompress({ ...options, params: { [constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG } });
 }
 
 /**

@@ -7,6 +7,15 @@ export function badArchive(what: string, cause?: unknown): Failure {
   return new Failure('InvalidArgument', what, cause === undefined ? { code } : { code, cause });
 }
 
+/** The archive is compressed in a way that is not understood, or costs too much memory. */
+export function unsupportedCompression(what: string): Failure {
+  const code: ArchiveCode = 'UNSUPPORTED_COMPRESSION';
+  return new Failure('Unimplemented', what, {
+    code,
+    advice: 'Push the image again with gzip or zstd compression, for example by skopeo copy --dest-compress-format.',
+  });
+}
+
 /** The archive costs more than its caller allows. */
 export function overLimit(what: string): Failure {
   const code: ArchiveCode = 'LIMIT';

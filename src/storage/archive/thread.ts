@@ -1,8 +1,8 @@
 import { Worker } from 'node:worker_threads';
-import { Failure } from '../../errors/index.ts';
+import { Failure, revivedFailure } from '../../errors/index.ts';
 import { workerUrl } from '../../workers/index.ts';
 import { BlobFeeder } from './feeder.ts';
-import { type FromWorker, type ToWorker, revivedFailure } from './protocol.ts';
+import type { FromWorker, ToWorker } from './protocol.ts';
 import type { Survey, UnpackJob, UnpackedLayer } from './types.ts';
 
 /** One job on a thread. */

@@ -1,7 +1,7 @@
 import { parentPort } from 'node:worker_threads';
-import { Failure } from '../../errors/index.ts';
+import { Failure, plainFailure } from '../../errors/index.ts';
 import { type BlobChunk, BlobSource } from './blob-source.ts';
-import { type FromWorker, type ToWorker, plainFailure } from './protocol.ts';
+import type { FromWorker, ToWorker } from './protocol.ts';
 import type { UnpackJob } from './types.ts';
 import { unpackLayer } from './unpack-layer.ts';
 

@@ -1,0 +1,2 @@
+export type { StorePlace } from './protocol.ts';
+export { SeparatePulls } from './separate-pulls.ts';
