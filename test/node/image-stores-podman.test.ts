@@ -159,7 +159,7 @@ test('[J28, J37] a store that is not there stops the start, with its name', asyn
   assert.match(stderr, /additionalimagestores/);
 });
 
-test('[J7, I80] an image store apart from the graph root is shared with podman, and both file systems are reported', async () => {
+test('[B16, J7, I80] an image store apart from the graph root is shared with podman, and both file systems are reported', async () => {
   node.write(STORAGE_CONF, `${ROOTS}imagestore = "${IMAGES}"\n`);
   await node.start();
   // It stood upon the store that is not there any more.

@@ -337,7 +337,7 @@ describe('with use_hard_links', () => {
   const unlinked = (lines: readonly string[]) => lines.map((line) => line.replace(/ links=\d+/, ''));
   const inode = (layer: HexId, path: string) => statSync(join(parts.store.layerDiffDirectory(layer), path)).ino;
 
-  it('[J39] a file has the inode of the other layer, unless its header says something else', async () => {
+  it('[J39, p65] a file has the inode of the other layer, unless its header says something else', async () => {
     await parts.configure({ partialImages: true, hardLinks: true });
     const below = await pull(parts, 'one');
     const before = treeOf(parts, below);
@@ -411,7 +411,7 @@ describe('on a file system with reflinks', { skip: mkfs === undefined && 'no XFS
     execFileSync('umount', ['-l', mountPoint]);
   });
 
-  it('[J39] files of other layers are clones, with what their own headers say', async () => {
+  it('[J39, p65] files of other layers are clones, with what their own headers say', async () => {
     const below = await pull(onXfs, 'one');
     const layer = await pull(onXfs, 'two');
     const isShared = (path: string) => {
