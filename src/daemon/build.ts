@@ -48,14 +48,16 @@ export async function buildNode(config: Config, flags: RegistriesFlags, env: Nod
   const manager = cgroupManagerOf(config);
   const host = readHostFacts();
   const place = storePlace(config);
+  const network = new NetworkService({ settings: networkSettings(config, env), log });
+  // Side by side: most of it waits for programs that are asked what they can do.
   const [store, runtimes] = await Promise.all([
     Store.open({ ...place, log }),
     buildRuntimes(config.runtime.runtimes, config.runtime.defaultRuntime, manager === 'systemd', log),
+    network.start(),
   ]);
   const unpacker = new LayerUnpacker({ log, maxWorkers: PULL_LANES });
   const monitors = buildMonitors(config, env, log);
   const { images, registries } = await buildImages(config, env, { store, place, unpacker, scopes: monitors.scopes, flags, log });
-  const network = new NetworkService({ settings: networkSettings(config, env), log });
   const namespaces = new NamespaceMaker();
   const handlers = runtimes.list().map((runtime) => runtime.handler);
   const seccomp = await seccompSettings(config, host.seccomp, handlers, log);

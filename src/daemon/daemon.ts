@@ -77,7 +77,6 @@ async function startDaemon({ config, flags, env, log, reloads }: Start): Promise
   try {
     const lost = await mendStore(config.crio, node.store, log);
     node.exits.start();
-    await node.network.start();
     const behind = await takeUp(config, node, state, log);
     inspect.attach(node.pods, node.debris);
     await streaming.listen();

@@ -37,7 +37,8 @@ export const noHostPorts: HostPortManager = {
  * Fails when neither works for IPv4; missing IPv6 is only logged.
  */
 export async function openHostPorts(env: Readonly<Record<string, string>>, log: Logger): Promise<HostPortManager> {
-  const [v4, v6] = await Promise.all([backEndOf(4, env), backEndOf(6, env)]);
+  const version = NftablesHostPorts.version(env);
+  const [v4, v6] = await Promise.all([backEndOf(4, env, version), backEndOf(6, env, version)]);
   if (v4.kind === 'none') {
     throw new Failure(
       'FailedPrecondition',
@@ -55,9 +56,9 @@ type BackEnd =
   | { readonly kind: 'iptables'; readonly nft: string }
   | { readonly kind: 'none'; readonly nft: string; readonly iptables: string };
 
-async function backEndOf(family: IpFamily, env: Readonly<Record<string, string>>): Promise<BackEnd> {
+async function backEndOf(family: IpFamily, env: Readonly<Record<string, string>>, version: Promise<void>): Promise<BackEnd> {
   try {
-    await NftablesHostPorts.probe(family, env);
+    await Promise.all([version, NftablesHostPorts.probe(family, env)]);
     return { kind: 'nft' };
   } catch (nft) {
     try {

@@ -25,23 +25,16 @@ export class NftablesHostPorts {
     this.#log = log;
   }
 
-  /** Whether nft works for a family; fails with knftables' reasons [H62]. */
-  static async probe(family: IpFamily, env: Readonly<Record<string, string>>): Promise<void> {
-    const [version, trial] = await Promise.all([
-      run(['nft', '--version'], { env, timeoutMs: LIMIT_MS }).catch((error: unknown) => {
-        throw wrap('could not find nftables binary', error);
-      }),
-      run(['nft', '--check', '-f', '-'], { env, timeoutMs: LIMIT_MS, stdin: `add table ${family === 4 ? 'ip' : 'ip6'} ${TABLE}\n` }).catch(
-        (error: unknown) => {
-          throw wrap('could not find nftables binary', error);
-        },
-      ),
-    ]);
-    const said = version.stdout.toString('utf8').trim();
-    if (version.code !== 0) throw wrap('could not run nftables command', exitFailure(['nft', '--version'], version));
+  /** Fails with knftables' reasons when nft is not there or too old [H62]. */
+  static async version(env: Readonly<Record<string, string>>): Promise<void> {
+    const said = (await tried(['nft', '--version'], env)).stdout.toString('utf8').trim();
     if (/^nftables v(0\.|1\.0\.0 )/.test(said))
       throw new Failure('FailedPrecondition', `nft version must be v1.0.1 or later (got ${said})`);
-    if (trial.code !== 0) throw wrap('could not run nftables command', exitFailure(['nft', '--check', '-f', '-'], trial));
+  }
+
+  /** Whether nft works for a family; fails with knftables' reasons [H62]. */
+  static async probe(family: IpFamily, env: Readonly<Record<string, string>>): Promise<void> {
+    await tried(['nft', '--check', '-f', '-'], env, `add table ${family === 4 ? 'ip' : 'ip6'} ${TABLE}\n`);
   }
 
   /** Makes the static part ahead of time, while something else is waited for. Never fails: `add` would. */
@@ -152,6 +145,15 @@ export class NftablesHostPorts {
   async #nft(script: string): ReturnType<typeof run> {
     return await this.#serial.run(() => run(['nft', '-f', '-'], { env: this.#env, timeoutMs: LIMIT_MS, stdin: script }));
   }
+}
+
+/** The result of a run that succeeded; fails with knftables' words. */
+async function tried(argv: readonly [string, ...string[]], env: Readonly<Record<string, string>>, stdin?: string): ReturnType<typeof run> {
+  const result = await run(argv, { env, timeoutMs: LIMIT_MS, ...(stdin === undefined ? {} : { stdin }) }).catch((error: unknown) => {
+    throw wrap('could not find nftables binary', error);
+  });
+  if (result.code !== 0) throw wrap('could not run nftables command', exitFailure(argv, result));
+  return result;
 }
 
 function identity({ family, set, key }: Element): string {
