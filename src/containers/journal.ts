@@ -11,6 +11,8 @@ export interface Intent {
   /** The handler's name as the request gave it. */
   readonly runtimeHandler: string;
   readonly logPath: string;
+  /** `linux.cgroupsPath`: its monitor's cgroup stands beside it. */
+  readonly cgroupsPath?: string;
   /** Images that it mounts as volumes: each may have one user too many. */
   readonly imageVolumes?: readonly HexId[];
   /** Kind-specific facts of a sandbox: see pods/recover.ts. */

@@ -83,7 +83,7 @@ export async function undoIntent(ctx: PodContext, intent: Intent): Promise<void>
     if (failure !== undefined) errors.push(`${what}: ${textOf(failure)}`);
   };
   await attempt('delete from the runtime', () => ctx.runtimes.get(runtimeHandler).delete(id));
-  await attempt('remove the files of its monitor', () => removeMonitorFiles(ctx.containers, id));
+  await attempt('remove the files of its monitor', () => removeMonitorFiles(ctx.containers, id, intent.cgroupsPath));
   if (intent.kind === 'sandbox') await undoSandbox(ctx, intent, attempt);
   else if (intent.logPath !== '') await attempt('remove its log', () => rm(intent.logPath, { force: true }));
   for (const image of intent.imageVolumes ?? []) await attempt(`unmount image ${image}`, () => ctx.store.unmountImage(image));

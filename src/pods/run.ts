@@ -16,7 +16,7 @@ import { Sandbox, type SandboxFacts } from './sandbox.ts';
 import { buildSpec, saveSpec } from './spec.ts';
 import { type SandboxStorage, prepareRecord, prepareStorage } from './storage.ts';
 import { annotationWarning } from './userns/index.ts';
-import { checkParentMemory, droppedInfraDirectory, makeInfraCgroup } from '../resources/index.ts';
+import { checkParentMemory, droppedInfraDirectory, makeInfraCgroup, sandboxCgroupsPath } from '../resources/index.ts';
 
 /**
  * RunPodSandbox [D31–D82]. A pod of that name that exists already is the answer [D18]; one that is being made is waited for;
@@ -81,7 +81,8 @@ function intentOf(ctx: PodContext, plan: SandboxPlan): Intent {
     network: plan.hostNetwork ? undefined : { ...network, annotations: [...network.annotations] },
     infraCgroup: plan.dropInfra ? infraDirectory(ctx, plan) : undefined,
   };
-  return { kind: 'sandbox', id: plan.id, runtimeHandler: plan.runtimeHandler, logPath: plan.logPath, sandbox };
+  const cgroupsPath = sandboxCgroupsPath(ctx.settings.cgroupManager, plan.config.linux?.cgroupParent ?? '', plan.id);
+  return { kind: 'sandbox', id: plan.id, runtimeHandler: plan.runtimeHandler, logPath: plan.logPath, cgroupsPath, sandbox };
 }
 
 function infraDirectory(ctx: PodContext, plan: SandboxPlan): string | undefined {

@@ -5,8 +5,10 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { CgroupDriver, NamespaceMode } from '../../src/wire/index.ts';
 import { removeCgroups } from '../harness/cgroups.ts';
 import { refused } from '../harness/expect.ts';
+import { FAULTY, Faults } from '../harness/faults.ts';
 import { BUSYBOX, TestNode, useNode } from '../harness/node.ts';
-import { OBEDIENT, containerConfig, podConfig, runPod, stateOf } from '../harness/pods.ts';
+import { PodLife } from '../harness/pod-life.ts';
+import { OBEDIENT, type PodInput, containerConfig, podConfig, runPod, stateOf } from '../harness/pods.ts';
 import { processesOf } from '../harness/processes.ts';
 import { SystemdStandIn } from '../harness/systemd-stand-in.ts';
 
@@ -18,6 +20,7 @@ function withParent(node: TestNode, name: string, cgroupParent: string) {
 describe('cgroupfs', () => {
   const node = useNode({
     images: ['busybox'],
+    ...FAULTY,
     config: '[crio.runtime]\ninfra_ctr_cpuset = "0"\nshared_cpuset = "0"\n',
   });
 
@@ -47,6 +50,21 @@ describe('cgroupfs', () => {
     const left = await node.exec(['sh', '-c', `find /sys/fs/cgroup -name crio-conmon-${containerId}`]);
     assert.equal(left.stdout.toString('utf8'), '');
     await node.client.RemovePodSandbox({ podSandboxId });
+  });
+
+  test('[K49] a crash in the middle of a creation leaves no cgroup of a monitor', async () => {
+    const faults = new Faults(node);
+    const namespaceOptions = { pid: NamespaceMode.POD };
+    const pod = (base: PodInput) => ({ ...base, linux: { ...base.linux, securityContext: { namespaceOptions } } });
+    const life = new PodLife(node, 'crash', { runtimeHandler: 'runc', pod });
+    for (const call of ['RunPodSandbox/infra container', 'CreateContainer']) {
+      faults.arm('kill', `end ${call}/conmon and runtime create`);
+      await assert.rejects(node.whileAlive(life.finish()));
+      await node.ended('30 s of the point');
+      assert.ok(faults.hit);
+      await node.start();
+    }
+    await life.finish();
   });
 
   test('[D193] CPUs that a container shares stay in an updated set; a variable that names others adds none', async (t) => {

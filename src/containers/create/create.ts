@@ -8,12 +8,13 @@ import { signalProcess } from '../../linux/index.ts';
 import { createUnderMonitor } from '../../oci/monitor/index.ts';
 import { explainIdMaps } from '../../oci/rootfs/index.ts';
 import { type ContainerConfig, type OciSpec, encodeSpec, filterAnnotations, withSecurityContext } from '../../oci/spec/index.ts';
+import { containerCgroupsPath } from '../../resources/index.ts';
 import { step } from '../../steps/index.ts';
 import { UndoStack } from '../../sync/index.ts';
 import { Container } from '../container.ts';
 import type { Progress } from '../creations.ts';
 import { takeExit } from '../exit.ts';
-import type { JournalEntry } from '../journal.ts';
+import type { Intent, JournalEntry } from '../journal.ts';
 import { initIsAlive } from '../liveness.ts';
 import { removeMonitorFiles } from '../remove.ts';
 import { mountsOfSpec } from '../mounts.ts';
@@ -66,7 +67,9 @@ async function make(ctx: CreationContext, pod: PodForCreation, creation: Creatio
   try {
     progress.enter('container storage creation');
     const logPath = logPathOf(pod, config, id);
-    const entry = (journal = await ctx.containers.journal.begin({ kind: 'container', id, runtimeHandler: pod.runtimeHandler, logPath }));
+    const cgroupsPath = containerCgroupsPath(ctx.settings.cgroupManager, pod.specFacts.cgroupParent, id);
+    const intent: Intent = { kind: 'container', id, runtimeHandler: pod.runtimeHandler, logPath, cgroupsPath };
+    const entry = (journal = await ctx.containers.journal.begin(intent));
     const storage = await step('storage', () => prepareStorage(ctx, pod, creation, plan, undo));
     progress.enter('container spec configuration');
     const { spec, warnings } = await step('root file system and spec', () =>
