@@ -2,7 +2,7 @@ import { constants, existsSync } from 'node:fs';
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Failure, codeOf, textOf } from '../errors/index.ts';
-import { writeFileAtomic } from '../files/index.ts';
+import { removeHalfWritten, writeFileAtomic } from '../files/index.ts';
 import type { Logger } from '../log/index.ts';
 import { CRIO_VERSION, RUNTIME_VERSION } from '../version/index.ts';
 
@@ -52,6 +52,7 @@ export class StateFiles {
     const { versionFile, versionFilePersist, cleanShutdownFile: clean, log } = this.#paths;
     for (const path of [versionFile, versionFilePersist].filter((one) => one !== '')) {
       await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+      await removeHalfWritten(path);
       await writeFileAtomic(path, JSON.stringify(RUNTIME_VERSION), { mode: 0o644 });
     }
     if (clean === '') return;

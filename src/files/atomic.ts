@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { open, readdir, rename, rm } from 'node:fs/promises';
 import { randomInt } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 
@@ -13,7 +13,7 @@ export interface AtomicWriteOptions {
 /**
  * Replaces `path` by `data` in one step: temporary `.tmp-<name><digits>` beside it (the name that
  * containers/storage uses and cleans up, docs/reference/cri-o-ondisk.md §1.1), fdatasync, chmod, rename.
- * A failure leaves the old file and no temporary.
+ * A failure leaves the old file and no temporary; a crash leaves one, see `removeHalfWritten`.
  */
 export async function writeFileAtomic(path: string, data: string | Uint8Array, options: AtomicWriteOptions = {}): Promise<void> {
   const temporary = join(dirname(path), `.tmp-${basename(path)}${randomInt(1e9)}`);
@@ -31,4 +31,12 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array, o
     await rm(temporary, { force: true });
     throw error;
   }
+}
+
+/** Removes what a crash left of writes of `path`. For the start of the one who writes it: whoever is writing now would fail. */
+export async function removeHalfWritten(path: string): Promise<void> {
+  const [directory, prefix] = [dirname(path), `.tmp-${basename(path)}`];
+  const names = await readdir(directory);
+  const halves = names.filter((name) => name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length)));
+  for (const name of halves) await rm(join(directory, name), { force: true });
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -54,4 +54,15 @@ test('[p27] what another boot left is told once; what this boot left is made dur
   assert.deepEqual(await afterCut.load(), [layer]);
   await afterCut.forget();
   assert.equal(listed(), undefined);
+});
+
+test('[p27] of a list that was being written when the power went nothing stays', async () => {
+  const unsynced = new Unsynced({ path, sync: async () => {}, log: silentLogger });
+  writeFileSync(join(dir, '.tmp-list307655698'), '{');
+  writeFileSync(join(dir, '.tmp-list-of-others1'), '');
+  assert.deepEqual(await unsynced.load(), []);
+  assert.deepEqual(
+    readdirSync(dir).filter((name) => name.startsWith('.tmp-')),
+    ['.tmp-list-of-others1'],
+  );
 });

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { codeOf, textOf } from '../errors/index.ts';
-import { writeFileAtomic } from '../files/index.ts';
+import { removeHalfWritten, writeFileAtomic } from '../files/index.ts';
 import { type HexId, isHexId } from '../ids/index.ts';
 import type { Logger } from '../log/index.ts';
 
@@ -35,6 +35,7 @@ export class Unsynced {
 
   /** Layers that a boot which has ended did not make durable any more. Those of this boot are made so from now on. */
   async load(): Promise<readonly HexId[]> {
+    await removeHalfWritten(this.#parts.path);
     const { boot, layers } = await this.#read();
     if (boot !== bootId()) return layers;
     for (const layer of layers) this.#layers.add(layer);

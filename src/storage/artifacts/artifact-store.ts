@@ -40,6 +40,7 @@ export interface ArtifactStoreOptions {
 }
 
 const TEMPORARY = 'oci-put-blob-crio-';
+const INDEX = 'index.json';
 
 /** OCI artifacts: an OCI image layout beside the images, shared with podman by a lock file [I54]. */
 export class ArtifactStore {
@@ -147,7 +148,7 @@ export class ArtifactStore {
   /** Removes blobs that were being written when a daemon ended; for the start of the only one. */
   async collectGarbage(): Promise<void> {
     for (const name of await namesIn(this.#options.root))
-      if (name.startsWith(TEMPORARY)) await rm(join(this.#options.root, name), { force: true });
+      if (name.startsWith(TEMPORARY) || name.startsWith(`.tmp-${INDEX}`)) await rm(join(this.#options.root, name), { force: true });
   }
 
   close(): void {
@@ -184,7 +185,7 @@ export class ArtifactStore {
   }
 
   async #write(document: object): Promise<void> {
-    await writeFileAtomic(join(this.#options.root, 'index.json'), stringifyExactJson(document), { mode: 0o644 });
+    await writeFileAtomic(join(this.#options.root, INDEX), stringifyExactJson(document), { mode: 0o644 });
   }
 
   async #make(): Promise<void> {
