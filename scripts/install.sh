@@ -1,9 +1,10 @@
 #!/bin/sh
-# install.sh [run|test|bench]: brings what is missing, and is quick when nothing is. Needs root, Debian 12 and npm.
+# install.sh [run|demo|test|bench]: brings what is missing, and is quick when nothing is. Needs root, Debian 12 and npm.
 #   run    npm packages, and what CRI-O itself needs, from apt: runtimes, conmon, CNI plugins, nftables
-#   test   + tools of the tests. A package that would start a service or conflict with what a user has is never
+#   demo   + tools of the tests. A package that would start a service or conflict with what a user has is never
 #            installed: it is unpacked below $CRIO_TEST_CACHE/tools (default /var/cache/crio-ts-test)
-#   bench  + containerd and a small pause program, unpacked likewise
+#   test   + on x86_64, an emulator and a kernel for virtual machines
+#   bench  demo + containerd and a small pause program, unpacked likewise
 set -eu
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 cache=${CRIO_TEST_CACHE:-/var/cache/crio-ts-test}
@@ -23,7 +24,7 @@ run='
 /usr/bin/gpgv                        gpgv
 /etc/ssl/certs/ca-certificates.crt   ca-certificates
 '
-test='
+tools='
 /usr/bin/ps                          procps
 /usr/bin/openssl                     openssl
 /usr/bin/gpg                         gnupg
@@ -37,11 +38,19 @@ test='
 /usr/lib/*/libgpgme.so.11            libgpgme11
 /usr/lib/*/libdevmapper.so.1.02.1    libdevmapper1.02.1
 '
+vm='
+/usr/bin/qemu-system-x86_64          qemu-system-x86
+/usr/sbin/depmod                     kmod
+/usr/sbin/mke2fs                     e2fsprogs
+'
+kernel=linux-image-cloud-amd64
+[ "$(uname -m)" = x86_64 ] || vm='' kernel=''
 case ${1:-test} in
   run) needs=$run; unpacked='' ;;
-  test) needs=$run$test; unpacked='tini busybox docker-registry skopeo umoci runsc' ;;
-  bench) needs=$run$test; unpacked='tini busybox docker-registry skopeo umoci runsc containerd catatonit' ;;
-  *) sed -n 2,6p "$0" >&2; exit 2 ;;
+  demo) needs=$run$tools; unpacked='tini busybox docker-registry skopeo umoci runsc' ;;
+  test) needs=$run$tools$vm; unpacked="tini busybox docker-registry skopeo umoci runsc $kernel" ;;
+  bench) needs=$run$tools; unpacked='tini busybox docker-registry skopeo umoci runsc containerd catatonit' ;;
+  *) sed -n 2,7p "$0" >&2; exit 2 ;;
 esac
 
 say() { printf 'install: %s\n' "$*" >&2; }
@@ -89,10 +98,13 @@ if [ -n "$missing" ]; then
 fi
 
 # apt's download runs as a user of its own, who may not write here: root does it all, so no warning about that is news.
+# A kernel's package only names that of the newest version.
 unpack_package() {
   (
     rm -rf "$cache/unpack" && mkdir -p "$cache/unpack" "$cache/tools" && cd "$cache/unpack"
-    apt-get -o APT::Sandbox::User=root download -qq "$1" && dpkg-deb -x ./*.deb "$cache/tools" && touch "$cache/tools/.$1"
+    wanted=$1
+    case $1 in linux-image-*) wanted=$(apt-cache depends "$1" | sed -n 's/^ *Depends: //p') ;; esac
+    apt-get -o APT::Sandbox::User=root download -qq "$wanted" && dpkg-deb -x ./*.deb "$cache/tools" && touch "$cache/tools/.$1"
   ) > "$cache/apt.log" 2>&1
 }
 for package in $wanted; do

@@ -15,7 +15,7 @@ export type PodInput = MessageInput<PodSandboxConfig>;
 export type ContainerInput = MessageInput<ContainerConfig>;
 
 /** A pod's configuration as a kubelet sends it; a part that is given replaces the default of that part. */
-export function podConfig(machine: Machine, name: string, more: PodInput = {}): PodInput {
+export function podConfig(machine: Pick<Machine, 'cgroup'>, name: string, more: PodInput = {}): PodInput {
   const uid = randomUUID();
   return {
     metadata: { name, namespace: 'default', uid, attempt: 0 },
