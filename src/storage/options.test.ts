@@ -2,12 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseStorageOptions } from './options.ts';
 
+const NONE = { bytes: 0n, inodes: 0n };
+
 test('[J3] the last mountopt counts; prefixes of the driver are optional', () => {
-  assert.deepEqual(parseStorageOptions([]), { mountOptions: [], skipMountHome: false, additionalImageStores: [] });
+  assert.deepEqual(parseStorageOptions([]), { mountOptions: [], skipMountHome: false, additionalImageStores: [], limits: NONE });
   assert.deepEqual(parseStorageOptions(['overlay.mountopt=nodev', 'overlay2.mountopt=nodev,metacopy=on', 'skip_mount_home=true']), {
     mountOptions: ['nodev', 'metacopy=on'],
     skipMountHome: true,
     additionalImageStores: [],
+    limits: NONE,
   });
 });
 
@@ -32,4 +35,11 @@ test('[J38] additional layer stores are refused, malformed ones in the words of 
   assert.throws(() => parseStorageOptions(['overlay.additionallayerstore=/a:ref,/b:rel']), {
     message: 'overlay: additionallayerstore config "/b:rel" contains unknown option "rel"',
   });
+});
+
+test('[J36] limits of containers: a size with units, a number of files, nothing or 0 for none', () => {
+  assert.deepEqual(parseStorageOptions(['overlay.size=10m', 'overlay.inodes=500']).limits, { bytes: 10n * 1024n ** 2n, inodes: 500n });
+  assert.deepEqual(parseStorageOptions(['overlay.size=0', 'overlay.inodes=']).limits, NONE);
+  assert.throws(() => parseStorageOptions(['overlay.size=big']), { message: "overlay: option size: invalid size: 'big'" });
+  assert.throws(() => parseStorageOptions(['overlay.inodes=-1']), { message: 'overlay: option inodes: "-1" is no number of files' });
 });

@@ -1,4 +1,6 @@
+import { parseSize } from '../config/index.ts';
 import { Failure } from '../errors/index.ts';
+import type { ProjectLimits } from '../linux/index.ts';
 
 export interface DriverSettings {
   /** Words of `mountopt`, in order. */
@@ -6,6 +8,8 @@ export interface DriverSettings {
   readonly skipMountHome: boolean;
   /** Paths of additional image stores, in the order of search. */
   readonly additionalImageStores: readonly string[];
+  /** Of each container's layer [J36]. */
+  readonly limits: ProjectLimits;
 }
 
 /** Options that Go's driver knows and that change nothing here, with what they ask for. */
@@ -13,8 +17,6 @@ const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
   ['mount_program', 'a mount program'],
   ['additionallayerstore', 'additional layer stores'],
   ['force_mask', 'a forced mask'],
-  ['size', 'quotas'],
-  ['inodes', 'quotas'],
   ['use_composefs', 'composefs'],
   ['ignore_chown_errors', 'ignored chown errors'],
 ]);
@@ -36,6 +38,7 @@ const OFF: ReadonlySet<string> = new Set(['', '0', 'false']);
 export function parseStorageOptions(options: readonly string[]): DriverSettings {
   let mountOptions: readonly string[] = [];
   let skipMountHome = false;
+  let limits: ProjectLimits = { bytes: 0n, inodes: 0n };
   const additionalImageStores: string[] = [];
   for (const option of options) {
     const match = /^(?:(?:overlay2?|storage)?\.)?([^=]+)=(.*)$/s.exec(option);
@@ -44,6 +47,8 @@ export function parseStorageOptions(options: readonly string[]): DriverSettings 
     if (key === undefined) throw new Failure('InvalidArgument', `Unable to parse key/value option: ${option}`);
     if (key === 'mountopt') mountOptions = value.split(',').filter((word) => word !== '');
     else if (key === 'skip_mount_home') skipMountHome = parseBool(key, value);
+    else if (key === 'size') limits = { ...limits, bytes: parseBytes(value) };
+    else if (key === 'inodes') limits = { ...limits, inodes: parseCount(value) };
     // Those of several files and of both names add up.
     else if (ADDITIONAL_STORES.has(key)) additionalImageStores.push(...value.split(',').filter((path) => path !== ''));
     else if (UNSUPPORTED.has(key)) {
@@ -54,7 +59,20 @@ export function parseStorageOptions(options: readonly string[]): DriverSettings 
       });
     } else throw new Failure('InvalidArgument', `overlay: unknown option ${key}`);
   }
-  return { mountOptions, skipMountHome, additionalImageStores };
+  return { mountOptions, skipMountHome, additionalImageStores, limits };
+}
+
+function parseBytes(value: string): bigint {
+  if (value === '') return 0n;
+  const size = parseSize(value);
+  if ('problem' in size) throw new Failure('InvalidArgument', `overlay: option size: ${size.problem}`);
+  return BigInt(size.bytes);
+}
+
+function parseCount(value: string): bigint {
+  if (value === '') return 0n;
+  if (/^\d+$/.test(value) && BigInt(value) < 2n ** 64n) return BigInt(value);
+  throw new Failure('InvalidArgument', `overlay: option inodes: ${JSON.stringify(value)} is no number of files`);
 }
 
 /** `path[:ref]`, more of them after commas [J38]. */

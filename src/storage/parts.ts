@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { BlockingCalls } from '../linux/index.ts';
+import { BlockingCalls, type ProjectLimits } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { ArtifactStore } from './artifacts/artifact-store.ts';
 import { Health } from './check/health.ts';
@@ -25,6 +25,8 @@ export interface StoreOptions {
   /** Words of `overlay.mountopt`. */
   readonly mountOptions?: readonly string[];
   readonly skipMountHome?: boolean;
+  /** Of each container's layer, where the graph root is an XFS with project quotas [J36]. */
+  readonly limits?: ProjectLimits;
   /** `additional_artifact_stores` [I55]. */
   readonly additionalArtifactStores?: readonly string[];
   /** False for a command beside the daemon: what was left by a power cut is the daemon's to mend. Default true. */
@@ -66,6 +68,7 @@ export function partsOf(options: StoreOptions, roots: Roots): StoreParts {
     runHome: homeOf(runRoot),
     mountOptions: options.mountOptions ?? [],
     skipMountHome: options.skipMountHome ?? false,
+    limits: options.limits ?? { bytes: 0n, inodes: 0n },
     log,
   });
   const written = [...new Set([graphRoot, imageRoot])];

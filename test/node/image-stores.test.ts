@@ -40,6 +40,10 @@ test('[J30] a store on an overlay is refused', async () => {
   await scenario('backing', 'driver.ts');
 });
 
+test('[J36] limits of containers where the file system cannot limit them are refused at the start', async () => {
+  await scenario('quotas', 'driver.ts');
+});
+
 test('[J31] the driver home is a private mount, unless it shall not be one', async () => {
   await scenario('home', 'driver.ts');
 });

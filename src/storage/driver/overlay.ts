@@ -3,13 +3,14 @@ import { chmod, chown, mkdir, readFile, realpath, rename, rm, statfs, symlink, w
 import { dirname, join } from 'node:path';
 import { Failure, codeOf, wrap } from '../../errors/index.ts';
 import type { HexId } from '../../ids/index.ts';
-import { MS, mount, readMounts, unmountIfMounted } from '../../linux/index.ts';
+import { MS, type ProjectLimits, mount, readMounts, unmountIfMounted } from '../../linux/index.ts';
 import { dataString, lowerOf, MAX_DEPTH, planMount } from '../mount-plan.ts';
 import { isLinkName, newLinkName } from '../names.ts';
 import { Homes, type HomesOptions, readOptional } from './homes.ts';
 import { type IdMapRequest, giveToRoot, mapLowers } from './id-map.ts';
 import { performMount } from './perform.ts';
 import { Probes } from './probes.ts';
+import { Quotas } from './quotas.ts';
 
 export interface DriverOptions extends HomesOptions {
   /** `R/overlay`. */
@@ -18,6 +19,8 @@ export interface DriverOptions extends HomesOptions {
   readonly mountOptions: readonly string[];
   /** Leave the driver home unmounted (`skip_mount_home`). */
   readonly skipMountHome: boolean;
+  /** `size` and `inodes`: of each container's layer [J36]. */
+  readonly limits: ProjectLimits;
 }
 
 /** A layer's directory that was built but not published, and what it was built upon. */
@@ -57,6 +60,7 @@ export class OverlayDriver {
   #volatile = false;
   #metacopy = false;
   #idMaps = false;
+  #quotas: Quotas | undefined;
 
   constructor(options: DriverOptions) {
     this.home = options.home;
@@ -84,6 +88,7 @@ export class OverlayDriver {
     else if ((await readFile(marker, 'utf8')) === 'true')
       log.warn(`${marker} says that a mount program made these layers; crio mounts them natively`);
     await this.#checkBacking();
+    this.#quotas = await Quotas.open(home, this.#options.limits);
     await this.#bindHome();
     if (!(await this.#probes.overlay()))
       throw new Failure('FailedPrecondition', `kernel does not support overlay fs below ${home}`, {
@@ -123,6 +128,8 @@ export class OverlayDriver {
     const lower = below === undefined ? undefined : lowerOf(below);
     if (lower !== undefined && lower.split(':').length > MAX_DEPTH) throw new Failure('FailedPrecondition', 'max depth exceeded');
     await mkdir(at, { mode: 0o700 });
+    // A layer without contents is a container's.
+    if (contents === undefined) this.#quotas?.assign(at);
     const diff = join(at, 'diff');
     const mode = below?.mode ?? 0o555;
     const contentsInPlace = async () => {

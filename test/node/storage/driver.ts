@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readMountsSync } from '../../../src/linux/index.ts';
+import { xfsDisk } from '../../harness/vm/index.ts';
 import { G, makeContainer, makeImage, openStore } from './fixture.ts';
 
 /** A layer that has as many below it as there may be carries no other. */
@@ -52,7 +53,24 @@ async function home(): Promise<void> {
   assert.match(readFileSync('/proc/self/mountinfo', 'utf8'), / \/ .* shared:/, 'the root is shared');
 }
 
-const scenarios = { depth, backing, home };
+/** The machine's /var/lib/containers is on ext4; and an XFS of this kernel counts no projects unless it is mounted so, if it can at all. */
+async function quotas(): Promise<void> {
+  const limits = { bytes: 8n * 1024n ** 2n, inodes: 0n };
+  await assert.rejects(openStore(G, { limits }), {
+    message: `opening storage ${G}: storage option overlay.size and overlay.inodes only supported for backingFS XFS. Found extfs`,
+  });
+  const root = '/run/xfs/storage';
+  await xfsDisk('/var/lib/xfs.img');
+  execFileSync('mkdir', ['/run/xfs']);
+  execFileSync('mount', ['-o', 'loop', '/var/lib/xfs.img', '/run/xfs']);
+  await assert.rejects(
+    openStore(root, { limits }),
+    /: storage options overlay\.size and overlay\.inodes not supported\. Filesystem does not support Project Quota: failed to set quota limit for projid \d+ on \/run\/xfs\/storage\/overlay: quotactl .*: (function not implemented|no such process)$/,
+  );
+  await (await openStore(root)).close();
+}
+
+const scenarios = { depth, backing, home, quotas };
 const [name = ''] = process.argv.slice(2);
 if (!Object.hasOwn(scenarios, name)) throw new Error(`no scenario ${name}`);
 await scenarios[name as keyof typeof scenarios]();
