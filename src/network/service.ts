@@ -253,6 +253,7 @@ export class NetworkService {
   async #checkLater(pod: PodNetwork, attached: Attached): Promise<void> {
     using _collecting = await this.#collecting.shared();
     using _pod = await this.#pods.acquire(fullName(pod));
+    if ((await this.#cache.list(pod.id)).length === 0) return; // Taken down while it waited for its turn.
     await this.#check(pod, attached, deadlineIn(ATTACH_MS));
   }
 

@@ -1,8 +1,8 @@
 import { existsSync, renameSync } from 'node:fs';
-import { mkdir, open, rm } from 'node:fs/promises';
+import { chmod, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { nowNs, toRfc3339 } from '../clock/index.ts';
-import { Failure } from '../errors/index.ts';
+import { Failure, codeOf } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
 import { flagsOf, withProof } from './decrypted-layers.ts';
 import type { Built, OverlayDriver } from './driver/overlay.ts';
@@ -45,7 +45,7 @@ export async function stageLayer(shop: LayerWorkshop): Promise<StagedLayer> {
       await discard();
       return await admit(shop, existing, layer);
     }
-    const hasTarSplit = await flushed(tarSplit);
+    const hasTarSplit = await asTarSplit(tarSplit);
     const path = shop.imageStaging.driver.addition();
     let built: Built | undefined;
     try {
@@ -152,11 +152,13 @@ function recordOf(layer: LayerToCommit): LayerRecord {
   };
 }
 
-/** Makes a file durable with the mode of a tar-split; false if there is none. */
-async function flushed(path: string): Promise<boolean> {
-  if (!existsSync(path)) return false;
-  await using file = await open(path, 'r+');
-  await file.chmod(0o600);
-  await file.datasync();
-  return true;
+/** Gives a file the mode of a tar-split; false if there is none. */
+async function asTarSplit(path: string): Promise<boolean> {
+  try {
+    await chmod(path, 0o600);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false;
+    throw error;
+  }
 }

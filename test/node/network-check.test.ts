@@ -6,10 +6,12 @@ import { FAULTY, Faults } from '../harness/faults.ts';
 import { BUSYBOX, NETWORK_FILES, useNode } from '../harness/node.ts';
 import { OBEDIENT, containerConfig, podConfig, runPod } from '../harness/pods.ts';
 
-/** A plugin after the real ones, which keeps the result as it is and refuses CHECK when it was told so. */
+/** A plugin after the real ones, which keeps the result as it is, and refuses CHECK or takes its time for DEL when it was told so. */
 const CHECKER = `#!/bin/sh
 input=$(cat)
 [ "$CNI_COMMAND" != VERSION ] || exec echo '{"cniVersion":"1.0.0","supportedVersions":["1.0.0"]}'
+echo "$CNI_COMMAND $CNI_CONTAINERID" >> /etc/cni/asked
+[ "$CNI_COMMAND" != DEL ] || [ ! -e /etc/cni/slow ] || sleep 2
 [ "$CNI_COMMAND" != CHECK ] || [ ! -e /etc/cni/broken ] || { echo '{"code":11,"msg":"the pod has no route"}'; exit 1; }
 [ "$CNI_COMMAND" != ADD ] || echo "$input" | sed 's/.*"prevResult"://; s/,"type":"checker".*//; s/}$//'
 `;
@@ -42,6 +44,24 @@ test('[H38] a pod that fails CHECK is not ready any more, and its containers can
   await node.client.StopPodSandbox({ podSandboxId });
   await node.client.RemovePodSandbox({ podSandboxId });
   await node.machine.exec(['rm', '/etc/cni/broken']);
+});
+
+test('[H38] a pod that is taken down when CHECK is due is not asked for afterwards', async () => {
+  node.write('/etc/cni/slow', '');
+  const pods: string[] = [];
+  for (const name of ['brief', 'next']) {
+    const { podSandboxId } = await node.client.RunPodSandbox({ config: podConfig(node.machine, name) });
+    await node.client.StopPodSandbox({ podSandboxId });
+    await node.client.RemovePodSandbox({ podSandboxId });
+    pods.push(podSandboxId);
+  }
+  const asked = node.read('/etc/cni/asked').split('\n');
+  assert.deepEqual(
+    asked.filter((line) => line.endsWith(pods[0] ?? '?')).map((line) => line.split(' ')[0]),
+    ['ADD', 'DEL'],
+  );
+  assert.doesNotMatch(node.log(), /Pod k8s_brief_.* is not ready any more/);
+  await node.machine.exec(['rm', '/etc/cni/slow']);
 });
 
 test('[H38] a daemon that is killed while CHECK looks leaves the pod as it is', async () => {

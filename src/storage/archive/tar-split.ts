@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { once } from 'node:events';
-import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { createGzip } from 'node:zlib';
 import { Crc64 } from './crc64.ts';
 import { isAscii } from './names.ts';
@@ -68,14 +68,13 @@ export class TarSplitWriter implements Disposable {
     if (this.#gzip.writableNeedDrain) await once(this.#gzip, 'drain');
   }
 
-  /** Writes all to the disk (fdatasync) and closes the file. */
+  /** Closes the file; like the layer's own files it reaches the disk later [p27]. */
   async finish(): Promise<void> {
     this.#endSegment();
     this.#flush();
     this.#gzip.end();
     await once(this.#gzip, 'end');
     if (this.#failure !== undefined) throw this.#failure;
-    fdatasyncSync(this.#fd);
     this[Symbol.dispose]();
   }
 
