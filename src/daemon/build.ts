@@ -4,7 +4,7 @@ import type { Config } from '../config/index.ts';
 import { type ContainerContext, ContainerRegistry, type CreationContext, Creations, ExitWatcher, Journal } from '../containers/index.ts';
 import { Failure } from '../errors/index.ts';
 import type { ImageService, StorePlace } from '../images/index.ts';
-import { NamespaceMaker, PIN_KINDS, ProcessWatcher, Readiness } from '../linux/index.ts';
+import { NamespaceMaker, PIN_KINDS, ProcessWatcher, type ProjectLimits, Readiness } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { NetworkService } from '../network/index.ts';
 import { readHostFacts } from '../oci/host/index.ts';
@@ -47,11 +47,11 @@ export async function buildNode(config: Config, flags: RegistriesFlags, env: Nod
   await makeDirectories(config);
   const manager = cgroupManagerOf(config);
   const host = readHostFacts();
-  const place = storePlace(config);
+  const { place, limits } = storePlace(config);
   const network = new NetworkService({ settings: networkSettings(config, env), log });
   // Side by side: most of it waits for programs that are asked what they can do.
   const [store, runtimes] = await Promise.all([
-    Store.open({ ...place, log }),
+    Store.open({ ...place, limits, log }),
     buildRuntimes(config.runtime.runtimes, config.runtime.defaultRuntime, manager === 'systemd', log),
     network.start(),
   ]);
@@ -118,12 +118,14 @@ async function openJournal({ runtime }: Config): Promise<Journal> {
   return journal;
 }
 
-function storePlace({ crio, runtime }: Config): StorePlace {
+/** Where the store is, and what limits its writable layers: a pull in a process of its own makes none. */
+function storePlace({ crio, runtime }: Config): { readonly place: StorePlace; readonly limits: ProjectLimits } {
   const { additionalArtifactStores } = runtime;
   const odd = additionalArtifactStores.find((path) => !isAbsolute(path));
   if (odd !== undefined) throw new Failure('InvalidArgument', `additional_artifact_stores entry must be absolute: ${JSON.stringify(odd)}`);
-  const options = parseStorageOptions(crio.storageOption);
-  return { graphRoot: crio.root, runRoot: crio.runroot, imageStore: crio.imagestore, ...options, additionalArtifactStores };
+  const { limits, ...options } = parseStorageOptions(crio.storageOption);
+  const place = { graphRoot: crio.root, runRoot: crio.runroot, imageStore: crio.imagestore, ...options, additionalArtifactStores };
+  return { place, limits };
 }
 
 /** With the points that crash tests end it at, if it is started by one. */

@@ -5,8 +5,8 @@ import type { StoreOptions } from '../../storage/index.ts';
 import type { PullOptions, PullProgress } from '../image.ts';
 import type { ImageSettings } from '../settings.ts';
 
-/** What the store is opened with. */
-export type StorePlace = Omit<StoreOptions, 'log' | 'isDaemon'>;
+/** What the store is opened with, as JSON. */
+export type StorePlace = Omit<StoreOptions, 'log' | 'isDaemon' | 'limits'>;
 
 /** What is pulled, and for whom. */
 export type PullRequest = Pick<PullOptions, 'auth' | 'namespace'> & { readonly reference: string };
