@@ -1,1 +1,2 @@
+export { useCompileCache } from './compile-cache.ts';
 export { workerUrl } from './worker-url.ts';
