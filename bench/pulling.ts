@@ -108,8 +108,8 @@ export const pullingBenches: readonly Bench[] = [
   },
 ];
 
-/** How long a daemon may take to give back what a piece of work needed: V8 lets go of its pages in rounds of eight seconds. */
-const REST_MS = 30_000;
+/** How long a daemon may take to give back what a piece of work needed: its threads wait half a minute for more, and V8 lets go of its pages in rounds of eight seconds. */
+const REST_MS = 55_000;
 const SAMPLE_MS = 50;
 
 async function removed(peer: Peer, image: string): Promise<void> {

@@ -4,8 +4,8 @@ import type { Logger } from '../../log/index.ts';
 import { UnpackThread } from './thread.ts';
 import type { UnpackOptions, UnpackedLayer } from './types.ts';
 
-/** A thread that had nothing to do for so long is ended: it costs memory. */
-const IDLE_MS = 5000;
+/** A thread that had nothing to do for so long is ended: it costs memory. Pulls come in bursts, and a new thread is slow for its first 300 ms. */
+const IDLE_MS = 30_000;
 
 /**
  * Unpacks layers, each on a worker thread of its own, at most `maxWorkers` at a time; further ones wait in order.
