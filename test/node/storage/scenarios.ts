@@ -230,7 +230,8 @@ async function idmap(): Promise<void> {
 
 /** Makes, uses and removes containers and images until it is told to stop or is killed. */
 async function hammer(tag = 'x', rounds = '1000000'): Promise<void> {
-  const store = await openStore();
+  // There is one daemon on a store: others make each layer durable by themselves, and leave its list of those that are not alone.
+  const store = await openStore(G, { isDaemon: tag !== 'b' });
   const image = await makeImage(store, `example.com/shared:1`, 2);
   process.stdout.write('going\n');
   const lane = async (number: number) => {
