@@ -19,7 +19,7 @@ import { buildImages } from './images.ts';
 import { buildMonitors } from './monitors.ts';
 import type { LiveRegistries } from './registries.ts';
 import {
-  PULL_LANES,
+  UNPACK_THREADS,
   type RegistriesFlags,
   cgroupManagerOf,
   creationSettings,
@@ -55,7 +55,7 @@ export async function buildNode(config: Config, flags: RegistriesFlags, env: Nod
     buildRuntimes(config.runtime.runtimes, config.runtime.defaultRuntime, manager === 'systemd', log),
     network.start(),
   ]);
-  const unpacker = new LayerUnpacker({ log, maxWorkers: PULL_LANES });
+  const unpacker = new LayerUnpacker({ log, maxThreads: UNPACK_THREADS });
   const monitors = buildMonitors(config, env, log);
   const { images, registries } = await buildImages(config, env, { store, place, unpacker, scopes: monitors.scopes, flags, log });
   const namespaces = new NamespaceMaker();

@@ -4,7 +4,7 @@ import { type ImageSettings, SeparatePulls, type StorePlace } from '../images/in
 import type { Logger } from '../log/index.ts';
 import { type SystemdScopes, parseCgroupParent } from '../resources/index.ts';
 import type { Store } from '../storage/index.ts';
-import { PULL_LANES } from './settings.ts';
+import { UNPACK_THREADS } from './settings.ts';
 
 interface Parts {
   readonly place: StorePlace;
@@ -21,7 +21,7 @@ export function separatePulls({ runtime }: Config, { place, store, settings, sco
   return new SeparatePulls({
     store: place,
     settings,
-    maxWorkers: PULL_LANES,
+    maxThreads: UNPACK_THREADS,
     sliceFor: (cgroupParent) => {
       if (scopes === undefined) throw onlySystemd();
       return sliceOf(wanted, cgroupParent);

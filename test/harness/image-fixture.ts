@@ -57,7 +57,7 @@ export class ImageFixture {
 
   async start(): Promise<void> {
     const store = await Store.open({ graphRoot: join(this.dir, 'graph'), runRoot: join(this.dir, 'run'), log: this.log });
-    const unpacker = new LayerUnpacker({ log: this.log, maxWorkers: 4 });
+    const unpacker = new LayerUnpacker({ log: this.log, maxThreads: 4 });
     this.#parts = { store, unpacker, images: new ImageService({ store, unpacker, settings: this.#settings, log: this.log }) };
   }
 

@@ -10,7 +10,7 @@ import { archive, file } from '../fixtures/tar-writer.ts';
 import { encrypted } from '../harness/encrypting.ts';
 import { Workplace, reassembled, unpack } from '../harness/trees.ts';
 
-const unpacker = new LayerUnpacker({ log: createLogger({ level: 'error', filter: undefined, write: () => {} }), maxWorkers: 2 });
+const unpacker = new LayerUnpacker({ log: createLogger({ level: 'error', filter: undefined, write: () => {} }), maxThreads: 2 });
 after(() => unpacker.close());
 
 // More than a buffer on its way to the thread holds, and hard to compress.

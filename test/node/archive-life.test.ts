@@ -7,14 +7,14 @@ import { gzipSync } from 'node:zlib';
 import { sha256 } from '../../src/ids/index.ts';
 import { openRoot, removeTreeAt } from '../../src/linux/index.ts';
 import { createLogger, silentLogger } from '../../src/log/index.ts';
-import { LayerUnpacker } from '../../src/storage/index.ts';
+import { LayerUnpacker, type UnpackedLayer } from '../../src/storage/index.ts';
 import { archive, file, header, member } from '../fixtures/tar-writer.ts';
 import { inside as unpackInside, made } from '../harness/layer-case.ts';
 import { inPrivateNetwork } from '../harness/netns.ts';
 import { Workplace, pieces, unpack } from '../harness/trees.ts';
 
 inPrivateNetwork(import.meta.filename);
-const unpacker = new LayerUnpacker({ log: silentLogger, maxWorkers: 2 });
+const unpacker = new LayerUnpacker({ log: silentLogger, maxThreads: 2 });
 after(() => unpacker.close());
 const inside = unpackInside.bind(undefined, unpacker);
 
@@ -42,20 +42,25 @@ test('[a41] limits: bytes of the stream, of the files, number of entries', async
   assert.equal(entries.error?.code, 'LIMIT');
 });
 
+/** Whatever comes as the blob that should be `whole`. */
+async function unpackBlob(
+  own: LayerUnpacker,
+  { diff: diffDir, tarSplit: tarSplitPath }: Workplace,
+  blob: AsyncIterable<Uint8Array>,
+  whole: Uint8Array,
+  signal?: AbortSignal,
+): Promise<UnpackedLayer> {
+  return await own.unpack(blob, { diffDir, tarSplitPath, blobDigest: sha256(whole), diffId: undefined, ...(signal && { signal }) });
+}
+
 const openFiles = () => readdirSync('/proc/self/fd').length;
 
 test('[a41] [a84] a fired signal ends the work at once, wherever it is, and leaves no descriptor; the next layer finds a working thread', async () => {
-  const own = new LayerUnpacker({ log: silentLogger, maxWorkers: 1 });
+  const own = new LayerUnpacker({ log: silentLogger, maxThreads: 1 });
   const whole = gzipSync(archive(...Array.from({ length: 500 }, (_, i) => file(`d${i % 50}/f${i}`, Buffer.alloc(2000, i)))));
   const run = async (signal: AbortSignal, blob: AsyncIterable<Uint8Array>) => {
     using place = new Workplace();
-    return await own.unpack(blob, {
-      diffDir: place.diff,
-      tarSplitPath: place.tarSplit,
-      blobDigest: sha256(whole),
-      diffId: undefined,
-      signal,
-    });
+    return await unpackBlob(own, place, blob, whole, signal);
   };
   await run(new AbortController().signal, pieces(whole));
   const before = openFiles();
@@ -66,17 +71,51 @@ test('[a41] [a84] a fired signal ends the work at once, wherever it is, and leav
       await new Promise((_, reject) => stop.signal.addEventListener('abort', () => reject(new Error('connection closed')), { once: true }));
     };
     const work = assert.rejects(run(stop.signal, stalled()), /stop now/);
-    // A second one waits for the thread; it is cancelled too.
-    const waiting = assert.rejects(run(stop.signal, pieces(whole)), /stop now/);
+    // A second one on the same thread.
+    const beside = assert.rejects(run(stop.signal, stalled()), /stop now/);
     await delay(ms);
     const began = performance.now();
     stop.abort(new Error('stop now'));
-    await Promise.all([work, waiting]);
+    await Promise.all([work, beside]);
     assert.ok(performance.now() - began < 1000);
   }
   await assert.rejects(run(AbortSignal.abort(new Error('never')), pieces(whole)), /never/);
   assert.ok(openFiles() <= before); // Threads of other tests may have ended meanwhile.
   assert.equal((await run(new AbortController().signal, pieces(whole))).blobSize, whole.length);
+  await own.close();
+});
+
+test('layers share a thread: one that stands still, one that is damaged and one that is cancelled keep none of the others [I41]', async () => {
+  const own = new LayerUnpacker({ log: silentLogger, maxThreads: 1 });
+  const whole = gzipSync(archive(...Array.from({ length: 300 }, (_, i) => file(`f${i}`, Buffer.alloc(5000, i)))));
+  const began = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
+  const slow = async function* (): AsyncGenerator<Uint8Array> {
+    yield whole.subarray(0, 500);
+    began.resolve();
+    await goOn.promise;
+    yield whole.subarray(500);
+  };
+  const stop = new AbortController();
+  const never = async function* (): AsyncGenerator<Uint8Array> {
+    yield whole.subarray(0, 700);
+    await new Promise((_, reject) => stop.signal.addEventListener('abort', () => reject(new Error('closed')), { once: true }));
+  };
+  using standing = new Workplace();
+  using cancelled = new Workplace();
+  const first = unpackBlob(own, standing, slow(), whole);
+  const stopped = assert.rejects(unpackBlob(own, cancelled, never(), whole, stop.signal), /enough/);
+  await began.promise;
+  using other = new Workplace();
+  assert.equal((await unpackBlob(own, other, pieces(whole), whole)).blobSize, whole.length);
+  using damaged = new Workplace();
+  await assert.rejects(unpackBlob(own, damaged, pieces(whole.subarray(0, -20)), whole), { code: 'BLOB_DIGEST_MISMATCH' });
+  stop.abort(new Error('enough'));
+  await stopped;
+  goOn.resolve();
+  assert.equal((await first).blobSize, whole.length);
+  assert.deepEqual(readdirSync(standing.diff).toSorted(), readdirSync(other.diff).toSorted());
+  assert.deepEqual(readFileSync(standing.tarSplit), readFileSync(other.tarSplit));
   await own.close();
 });
 
@@ -99,8 +138,8 @@ test('[a41] a signal is also heard by a thread that decompresses without waiting
   }
 });
 
-test('an error of the blob comes through as it is; closing ends what runs and what waits', async () => {
-  const own = new LayerUnpacker({ log: silentLogger, maxWorkers: 1 });
+test('an error of the blob comes through as it is; closing ends what runs', async () => {
+  const own = new LayerUnpacker({ log: silentLogger, maxThreads: 1 });
   using place = new Workplace();
   const failing = async function* (): AsyncGenerator<Uint8Array> {
     yield Buffer.alloc(100_000);
@@ -116,9 +155,9 @@ test('an error of the blob comes through as it is; closing ends what runs and wh
     await new Promise(() => {});
   };
   const running = assert.rejects(own.unpack(never(), { ...options, tarSplitPath: place.path('2') }), { kind: 'Canceled' });
-  const waiting = assert.rejects(own.unpack(never(), { ...options, tarSplitPath: place.path('3') }), { kind: 'Canceled' });
+  const beside = assert.rejects(own.unpack(never(), { ...options, tarSplitPath: place.path('3') }), { kind: 'Canceled' });
   await own.close();
-  await Promise.all([running, waiting]);
+  await Promise.all([running, beside]);
   await assert.rejects(own.unpack(failing(), { ...options, tarSplitPath: place.path('4') }), { kind: 'Canceled' });
 });
 
@@ -166,7 +205,7 @@ test('what a file system cannot keep is warned about once and does not fail the 
   const lines: string[] = [];
   const own = new LayerUnpacker({
     log: createLogger({ level: 'warning', filter: undefined, write: (line) => void lines.push(line) }),
-    maxWorkers: 1,
+    maxThreads: 1,
   });
   using place = new Workplace();
   const pax = [

@@ -8,7 +8,7 @@ import { type Member, archive, dir, file, gnuLong, hardLink, symlink } from '../
 import { inside as unpackInside, made } from '../harness/layer-case.ts';
 import { Workplace, unpack } from '../harness/trees.ts';
 
-const unpacker = new LayerUnpacker({ log: silentLogger, maxWorkers: 2 });
+const unpacker = new LayerUnpacker({ log: silentLogger, maxThreads: 2 });
 after(() => unpacker.close());
 const inside = unpackInside.bind(undefined, unpacker);
 

@@ -11,7 +11,7 @@ import { projectRoot } from '../harness/tools.ts';
 import { toolPath } from '../harness/tools.ts';
 import { Workplace, reassembled, treeLines, unpack } from '../harness/trees.ts';
 
-const unpacker = new LayerUnpacker({ log: silentLogger, maxWorkers: 2 });
+const unpacker = new LayerUnpacker({ log: silentLogger, maxThreads: 2 });
 after(() => unpacker.close());
 
 const sh = (cwd: string, script: string) =>
@@ -270,7 +270,7 @@ test('a process that forgot to close its unpacker ends all the same', () => {
     `import { LayerUnpacker } from '${projectRoot}/src/storage/index.ts';
     import { readFileSync } from 'node:fs';
     const [dir, blobDigest] = process.argv.slice(2);
-    const unpacker = new LayerUnpacker({ log: { warn() {} }, maxWorkers: 1 });
+    const unpacker = new LayerUnpacker({ log: { warn() {} }, maxThreads: 1 });
     async function* blob() { yield readFileSync(dir + '/layer.tar'); }
     await unpacker.unpack(blob(), { diffDir: dir + '/diff', tarSplitPath: dir + '/split', blobDigest, diffId: undefined });`,
   );

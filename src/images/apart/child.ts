@@ -26,10 +26,10 @@ export async function pullAsChild(): Promise<void> {
 }
 
 /** Everything is on disk and let go of when it settles. */
-async function pull({ request, store: place, settings, maxWorkers, level }: ChildOrder, signal: AbortSignal): Promise<HexId> {
+async function pull({ request, store: place, settings, maxThreads, level }: ChildOrder, signal: AbortSignal): Promise<HexId> {
   const log = toldLogger(level, {});
   const store = await Store.open({ ...place, isDaemon: false, log });
-  const unpacker = new LayerUnpacker({ log, maxWorkers });
+  const unpacker = new LayerUnpacker({ log, maxThreads });
   const images = new ImageService({ store, unpacker, settings, log });
   try {
     const { reference, ...options } = request;

@@ -16,7 +16,7 @@ export interface ChildOrder {
   readonly request: PullRequest;
   readonly store: StorePlace;
   readonly settings: ImageSettings;
-  readonly maxWorkers: number;
+  readonly maxThreads: number;
   readonly level: Level;
 }
 

@@ -18,7 +18,7 @@ export interface SeparatePullsOptions {
   readonly store: StorePlace;
   readonly settings: ImageSettings;
   /** Layers that a child unpacks at the same time. */
-  readonly maxWorkers: number;
+  readonly maxThreads: number;
   /** Where a pull for a pod with that cgroup parent is accounted; fails where it cannot be. */
   readonly sliceFor: (cgroupParent: string) => string;
   /** Moves a child, which waits for it, there. */
@@ -58,8 +58,8 @@ export class SeparatePulls {
   }
 
   #order(request: PullRequest): ChildOrder {
-    const { store, settings, maxWorkers, log } = this.#o;
-    return { request, store, settings, maxWorkers, level: LEVELS.find((level) => log.enabled(level)) ?? 'panic' };
+    const { store, settings, maxThreads, log } = this.#o;
+    return { request, store, settings, maxThreads, level: LEVELS.find((level) => log.enabled(level)) ?? 'panic' };
   }
 
   /** What the pull came to. Settles only when the child has ended. */

@@ -1,15 +1,15 @@
-import type { ToWorker } from './protocol.ts';
+import type { Spoken } from './protocol.ts';
 
-/** Bytes of a buffer, and how many of them may be on their way: 2 MiB a layer. */
+/** Bytes of a buffer, and how many of them may be on their way: 1 MiB a layer. */
 const BUFFER = 256 * 1024;
-const BUFFERS = 8;
+const BUFFERS = 4;
 
 /**
  * Sends a blob to an unpacking thread through a fixed set of buffers that are transferred there and back: a buffer
  * that has come back is the credit for the next piece. Small pieces are gathered, unless the thread has nothing to do.
  */
 export class BlobFeeder {
-  readonly #send: (message: ToWorker, transfer: ArrayBuffer[]) => void;
+  readonly #send: (message: Spoken, transfer: ArrayBuffer[]) => void;
   readonly #onProgress: (bytes: number) => void;
   #free: ArrayBuffer[] = [];
   #made = 0;
@@ -21,7 +21,7 @@ export class BlobFeeder {
   #iterator: AsyncIterator<Uint8Array> | undefined;
   #change = Promise.withResolvers<void>();
 
-  constructor(send: (message: ToWorker, transfer: ArrayBuffer[]) => void, onProgress: (bytes: number) => void) {
+  constructor(send: (message: Spoken, transfer: ArrayBuffer[]) => void, onProgress: (bytes: number) => void) {
     this.#send = send;
     this.#onProgress = onProgress;
   }

@@ -2,10 +2,10 @@ import { Worker } from 'node:worker_threads';
 import { Failure, revivedFailure } from '../../errors/index.ts';
 import { workerUrl } from '../../workers/index.ts';
 import { BlobFeeder } from './feeder.ts';
-import type { FromWorker, ToWorker } from './protocol.ts';
+import type { FromWorker, Spoken, ToWorker } from './protocol.ts';
 import type { Survey, UnpackJob, UnpackedLayer } from './types.ts';
 
-/** One job on a thread. */
+/** One layer on a thread. */
 interface Run {
   readonly feeder: BlobFeeder;
   readonly warn: (text: string) => void;
@@ -13,10 +13,11 @@ interface Run {
   readonly settle: (outcome: UnpackedLayer | Error) => void;
 }
 
-/** A worker thread that unpacks one layer at a time. Keeps the process alive only while it works. */
+/** A worker thread that unpacks layers, several at a time. Keeps the process alive only while it works. */
 export class UnpackThread {
   readonly #worker: Worker;
-  #run: Run | undefined;
+  readonly #runs = new Map<number, Run>();
+  #lastRun = 0;
   #lost: Error | undefined;
 
   constructor() {
@@ -37,6 +38,11 @@ export class UnpackThread {
     return this.#lost === undefined;
   }
 
+  /** Layers under way. */
+  get load(): number {
+    return this.#runs.size;
+  }
+
   /**
    * Settles only when the thread has let go of the job's files, whatever the outcome. A fired signal rejects with its
    * reason, a failing blob with its error.
@@ -48,18 +54,21 @@ export class UnpackThread {
   ): Promise<UnpackedLayer> {
     if (this.#lost !== undefined) throw this.#lost;
     const { promise, resolve, reject } = Promise.withResolvers<UnpackedLayer>();
-    const feeder = new BlobFeeder((message, transfer) => this.#worker.postMessage(message, transfer), o.onProgress);
+    const run = ++this.#lastRun;
+    const send = (message: Spoken, transfer: ArrayBuffer[] = []) =>
+      this.#worker.postMessage({ ...message, run } satisfies ToWorker, transfer);
+    const feeder = new BlobFeeder(send, o.onProgress);
     const settle = (outcome: UnpackedLayer | Error) => (outcome instanceof Error ? reject(outcome) : resolve(outcome));
-    this.#run = { feeder, warn: o.warn, onSurvey: o.onSurvey, settle };
+    this.#runs.set(run, { feeder, warn: o.warn, onSurvey: o.onSurvey, settle });
     let stopped: { readonly reason: unknown } | undefined;
     const abort = (reason: unknown) => {
-      if (this.#run?.feeder !== feeder) return; // Over already; the thread may be at another layer.
+      if (!this.#runs.has(run)) return;
       stopped ??= { reason };
-      this.#post({ kind: 'abort' });
+      send({ kind: 'abort' });
     };
     const onAbort = () => abort(o.signal.reason);
     this.#worker.ref();
-    this.#post({ kind: 'job', job });
+    send({ kind: 'job', job });
     if (o.signal.aborted) onAbort();
     else o.signal.addEventListener('abort', onAbort, { once: true });
     feeder.feed(blob).catch(abort);
@@ -70,8 +79,8 @@ export class UnpackThread {
     } finally {
       o.signal.removeEventListener('abort', onAbort);
       feeder.stop();
-      this.#run = undefined;
-      this.#worker.unref();
+      this.#runs.delete(run);
+      if (this.#runs.size === 0) this.#worker.unref();
     }
   }
 
@@ -80,12 +89,8 @@ export class UnpackThread {
     await this.#worker.terminate();
   }
 
-  #post(message: ToWorker): void {
-    this.#worker.postMessage(message);
-  }
-
   #onMessage(message: FromWorker): void {
-    const run = this.#run;
+    const run = this.#runs.get(message.run);
     switch (message.kind) {
       case 'taken':
         return run?.feeder.taken(message.buffer, message.length);
@@ -104,6 +109,6 @@ export class UnpackThread {
 
   #onLost(error: Error): void {
     this.#lost ??= error;
-    this.#run?.settle(this.#lost);
+    for (const run of this.#runs.values()) run.settle(this.#lost);
   }
 }

@@ -8,21 +8,20 @@ import type { UnpackOptions, UnpackedLayer } from './types.ts';
 const IDLE_MS = 30_000;
 
 /**
- * Unpacks layers, each on a worker thread of its own, at most `maxWorkers` at a time; further ones wait in order.
- * Threads start when needed and end after some seconds without work.
+ * Unpacks layers on worker threads, all that come at once: each on a thread that has nothing to do, on a new one while there are
+ * fewer than `maxThreads`, else beside the fewest others. Threads end after some seconds without work.
  */
 export class LayerUnpacker {
   readonly #log: Logger;
-  readonly #maxWorkers: number;
-  readonly #idle: { readonly thread: UnpackThread; readonly timer: NodeJS.Timeout }[] = [];
-  readonly #waiting: (() => void)[] = [];
+  readonly #maxThreads: number;
+  readonly #threads = new Set<UnpackThread>();
+  readonly #idle = new Map<UnpackThread, NodeJS.Timeout>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
-  #busy = 0;
 
-  constructor(o: { readonly log: Logger; readonly maxWorkers: number }) {
+  constructor(o: { readonly log: Logger; readonly maxThreads: number }) {
     this.#log = o.log;
-    this.#maxWorkers = Math.max(1, o.maxWorkers);
+    this.#maxThreads = Math.max(1, o.maxThreads);
   }
 
   /**
@@ -53,18 +52,15 @@ export class LayerUnpacker {
   async close(): Promise<void> {
     this.#closing.abort(new Failure('Canceled', 'the unpacker was closed'));
     await Promise.allSettled(this.#running);
-    await Promise.all(
-      this.#idle.splice(0).map(async ({ thread, timer }) => {
-        clearTimeout(timer);
-        await thread.end();
-      }),
-    );
+    for (const timer of this.#idle.values()) clearTimeout(timer);
+    this.#idle.clear();
+    await Promise.all([...this.#threads].map(async (thread) => await thread.end()));
+    this.#threads.clear();
   }
 
   async #unpack(blob: AsyncIterable<Uint8Array>, options: UnpackOptions, signal: AbortSignal): Promise<UnpackedLayer> {
-    await this.#turn(signal);
-    const thread = this.#takeThread();
     const { diffDir, tarSplitPath, blobDigest, diffId, decryption, parts, limits = {}, idMap = { uids: [], gids: [] } } = options;
+    const thread = this.#thread();
     try {
       return await thread.run({ diffDir, tarSplitPath, blobDigest, diffId, decryption, parts, limits, idMap }, blob, {
         signal,
@@ -74,57 +70,35 @@ export class LayerUnpacker {
       });
     } finally {
       this.#putBack(thread);
-      this.#busy--;
-      this.#waiting.shift()?.();
     }
   }
 
-  /** Waits until fewer than `maxWorkers` are at work, in the order of asking. */
-  async #turn(signal: AbortSignal): Promise<void> {
-    if (this.#busy < this.#maxWorkers) {
-      this.#busy++;
-      return;
+  /** The thread for one layer more. */
+  #thread(): UnpackThread {
+    const usable = [...this.#threads].filter((thread) => thread.usable);
+    let least = usable.toSorted((a, b) => a.load - b.load)[0];
+    if (least === undefined || (least.load > 0 && usable.length < this.#maxThreads)) {
+      least = new UnpackThread();
+      this.#threads.add(least);
     }
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const start = () => {
-      signal.removeEventListener('abort', onAbort);
-      this.#busy++;
-      resolve();
-    };
-    const onAbort = () => {
-      this.#waiting.splice(this.#waiting.indexOf(start), 1);
-      reject(signal.reason);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    this.#waiting.push(start);
-    await promise;
+    clearTimeout(this.#idle.get(least));
+    this.#idle.delete(least);
+    return least;
+  }
+
+  #putBack(thread: UnpackThread): void {
+    if (!thread.usable) this.#threads.delete(thread);
+    else if (thread.load === 0) this.#idle.set(thread, setTimeout(() => void this.#retire(thread), IDLE_MS).unref());
   }
 
   /** The last one to go gives back the memory that it and the download's buffers had. */
   async #retire(thread: UnpackThread): Promise<void> {
+    this.#idle.delete(thread);
+    this.#threads.delete(thread);
     await thread.end();
-    if (this.#busy > 0 || this.#idle.length > 0) return;
+    if (this.#threads.size > 0) return;
     globalThis.gc?.(); // Some 30 ms, when nothing has been pulled for seconds: half of what a pull took is old by now.
     globalThis.gc?.({ type: 'minor' }); // Waits until what the first one found is free.
     await releaseFreedMemory();
-  }
-
-  #takeThread(): UnpackThread {
-    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
-      clearTimeout(idle.timer);
-      if (idle.thread.usable) return idle.thread;
-    }
-    return new UnpackThread();
-  }
-
-  #putBack(thread: UnpackThread): void {
-    if (!thread.usable) return;
-    const timer = setTimeout(() => {
-      const at = this.#idle.findIndex((idle) => idle.thread === thread);
-      if (at >= 0) this.#idle.splice(at, 1);
-      void this.#retire(thread);
-    }, IDLE_MS);
-    timer.unref();
-    this.#idle.push({ thread, timer });
   }
 }

@@ -2,19 +2,20 @@ import { parentPort } from 'node:worker_threads';
 import { Failure, plainFailure } from '../../errors/index.ts';
 import { type BlobChunk, BlobSource } from './blob-source.ts';
 import type { FromWorker, ToWorker } from './protocol.ts';
-import type { UnpackJob } from './types.ts';
+import type { Survey, UnpackJob } from './types.ts';
 import { unpackLayer } from './unpack-layer.ts';
 
-/** What an unpacking thread does: one job at a time, told by messages (protocol.ts). */
+/** What an unpacking thread does: layers side by side, told by messages (protocol.ts). While one waits for its decompressor another goes on. */
 const port = parentPort;
 if (port === null) throw new Error('unpacking.ts runs on a worker thread only');
 
-let source: BlobSource | undefined;
+const sources = new Map<number, BlobSource>();
 
 port.on('message', (message: ToWorker) => {
+  const source = sources.get(message.run);
   switch (message.kind) {
     case 'job':
-      start(message.job);
+      start(message.run, message.job);
       break;
     case 'chunk':
       source?.push({ bytes: Buffer.from(message.buffer, 0, message.length) });
@@ -27,29 +28,29 @@ port.on('message', (message: ToWorker) => {
   }
 });
 
-function start(job: UnpackJob): void {
-  // A decompressor that was stopped lets go of its input late: that is no credit for the next job.
-  const mine: BlobSource = new BlobSource(job, (chunk) => source === mine && giveBack(chunk));
-  source = mine;
-  void work(job, mine);
+function start(run: number, job: UnpackJob): void {
+  const source = new BlobSource(job, (chunk) => giveBack(run, chunk));
+  sources.set(run, source);
+  void work(run, job, source);
 }
 
 /** Answers exactly once; until then the directory may still be written to. */
-async function work(job: UnpackJob, blob: BlobSource): Promise<void> {
+async function work(run: number, job: UnpackJob, blob: BlobSource): Promise<void> {
   let answer: FromWorker;
   try {
-    const warn = (text: string) => post({ kind: 'warning', text });
-    answer = { kind: 'done', layer: await unpackLayer(job, blob, { warn, onSurvey: (survey) => post({ kind: 'survey', survey }) }) };
+    const warn = (text: string) => post({ run, kind: 'warning', text });
+    const onSurvey = (survey: Survey) => post({ run, kind: 'survey', survey });
+    answer = { run, kind: 'done', layer: await unpackLayer(job, blob, { warn, onSurvey }) };
   } catch (error) {
-    answer = { kind: 'failed', failure: plainFailure(error) };
+    answer = { run, kind: 'failed', failure: plainFailure(error) };
   }
-  source = undefined;
+  sources.delete(run);
   post(answer);
 }
 
-function giveBack(chunk: BlobChunk): void {
-  const { buffer, byteLength } = chunk.bytes;
-  if (buffer instanceof ArrayBuffer) post({ kind: 'taken', buffer, length: byteLength }, [buffer]);
+/** A decompressor that was stopped lets go of its input late; that is no credit for anybody. */
+function giveBack(run: number, { bytes: { buffer, byteLength } }: BlobChunk): void {
+  if (sources.has(run) && buffer instanceof ArrayBuffer) post({ run, kind: 'taken', buffer, length: byteLength }, [buffer]);
 }
 
 function post(message: FromWorker, transfer: ArrayBuffer[] = []): void {

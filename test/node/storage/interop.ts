@@ -11,7 +11,7 @@ import { makeContainer, openStore } from './fixture.ts';
 /** Puts an image of one uncompressed layer, the tar at `path`, into the store, as a pull does. */
 async function importTar(store: Store, path: string, name: string): Promise<ImageRecord> {
   const tar = readFileSync(path);
-  const unpacker = new LayerUnpacker({ log: silentLogger, maxWorkers: 1 });
+  const unpacker = new LayerUnpacker({ log: silentLogger, maxThreads: 1 });
   const staged = await store.stageLayer();
   const { diffDir, tarSplitPath } = staged;
   async function* blob() {
