@@ -350,7 +350,7 @@ describe('other hosts', () => {
     });
   });
 
-  it('[I16] that are mirrors give everything else once they gave the manifest', async () => {
+  it('[I16, p16] that are mirrors give everything else once they gave the manifest, and the log tells the pull in one line', async () => {
     await withStandIn(async (mirror) => {
       storage.putImage('cache/team/app', 'latest', { layers: [{ tar: await layerOf({ mirrored: '1' }) }] });
       const conf = `[[registry]]\nprefix = "unreachable.invalid"\nlocation = "unreachable.invalid"\n[[registry.mirror]]\nlocation = "${mirror.host}/cache"\ninsecure = true\n`;
@@ -358,6 +358,14 @@ describe('other hosts', () => {
       await pull('unreachable.invalid');
       assert.deepEqual(fixture.records()[0]?.names, ['unreachable.invalid/team/app:latest']);
       assert.equal(mirror.asked('/blobs/').length, 2);
+      const from = RegExp.escape(`${mirror.host}/cache/team/app:latest`);
+      const told = (news: string) =>
+        new RegExp(
+          `Stored image [0-9a-f]{64} from ${from}: 1 layers, ${news} in [0-9.]+ s \\(manifest [0-9.]+ s, policy [0-9.]+ s, layers [0-9.]+ s, record [0-9.]+ s\\)`,
+        );
+      assert.match(fixture.logged, told('1 of them new, 0.0 MB'));
+      await pull('unreachable.invalid');
+      assert.match(fixture.logged, told('0 of them new, 0.0 MB'));
     });
   });
 });

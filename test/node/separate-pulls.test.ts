@@ -108,7 +108,10 @@ test('[I37] what came of it is the daemon’s at once, with its errors unchanged
   const { images } = await node.client.ListImages();
   assert.equal(images.find(({ repoTags }) => repoTags.includes(BUSYBOX))?.id, id);
   assert.equal((await node.client.ImageStatus({ image: { image: BUSYBOX } })).image?.id, id);
-  assert.match(node.log(), /msg="Stored image [0-9a-f]{64}: 1 layers, [^"]*" id=\S+ name=\/runtime\.v1\.ImageService\/PullImage/);
+  assert.match(
+    node.log(),
+    /msg="Stored image [0-9a-f]{64} from [^ ]+: 1 layers, [^"]*" id=\S+ name=\/runtime\.v1\.ImageService\/PullImage/,
+  );
   await assert.rejects(pull('127.0.0.1:1/nothing'), /RegistryUnavailable: unable to pull image: .*connection refused/);
   await assert.rejects(pull(`${REGISTRY}/unknown`), /unable to pull image or OCI artifact: .*manifest unknown/);
   node.write('/etc/containers/policy.json', '{ "default": [{ "type": "reject" }] }');

@@ -55,19 +55,23 @@ export async function pullImage(order: PullOrder, store: ImageStore, layers: Lay
     stage = 'image';
     const instance = await instanceOf(opened, reference, source, signal);
     const { digest } = instance;
+    story.spentOn('manifest');
     const signatures = await signaturesOf(opened, instance, source, wantsSignatures(order.policy, reference), signal);
     stage = 'policy';
     await enforcePolicy(order.policy, { reference, digest, signatures }, signal);
+    story.spentOn('policy');
     if (instance.manifest.kind === 'artifact') {
       stage = 'artifact';
       return await pullArtifact(order, opened, instance, instance.manifest, store, signal);
     }
     stage = 'image';
     const image = await resolveImage(opened, instance, source, signal);
+    story.spentOn('manifest');
     tell(order, image, 'resolved');
     const id = await fillAndRecord({ order, image, signatures, log, story, store, layers }, signal);
+    story.spentOn('record');
     tell(order, image, 'recorded');
-    log.info(`Stored image ${id}: ${story.summary()}`);
+    log.info(`Stored image ${id} from ${formatReference(opened.reference)}: ${story.summary()}`);
     return id;
   } catch (error) {
     throw pullFailure(stage, sourceName(reference), error);
@@ -112,12 +116,13 @@ interface FilledImage {
 }
 
 async function fillAndRecord(running: Running, signal: AbortSignal): Promise<HexId> {
-  const { image, signatures, order, log, store } = running;
+  const { image, signatures, order, log, story, store } = running;
   for (let round = 1; ; round++) {
     try {
       const filled = await (image.manifest.kind === 'schema1'
         ? fillOldImage(running, image.manifest, signal)
         : fillImage(running, image.manifest, signal));
+      story.spentOn('layers');
       signal.throwIfAborted();
       const wanted = recordOf(image, filled, signatures, order.reference);
       if (!(await isStored(wanted, store))) await orLayerGone(store.createImage(wanted));

@@ -4,12 +4,17 @@ import type { ChainLayer, LayerStep } from './layers.ts';
 
 const TELL_EVERY_MS = 10_000;
 
+/** What a pull's time is spent on, in this order: manifests and config, signatures and policy, layers, the image's record. */
+type PullPart = 'manifest' | 'policy' | 'layers' | 'record';
+
 /** One pull's tale in the log: a line at the start, one every ten seconds of work, one at the end [p16]. */
 export class PullStory {
   readonly #log: Logger;
   readonly #started = performance.now();
   readonly #timer: NodeJS.Timeout;
   readonly #layers = new Map<HexId, { readonly size: number; step: LayerStep | 'waiting'; offset: number }>();
+  readonly #spentMs = new Map<PullPart, number>();
+  #spentUntil = this.#started;
   #toldBytes = 0;
 
   constructor(log: Logger) {
@@ -26,19 +31,26 @@ export class PullStory {
     if (own !== undefined) Object.assign(own, { step, offset });
   }
 
+  /** The time since the last part ended went into this one. */
+  spentOn(part: PullPart): void {
+    const now = performance.now();
+    this.#spentMs.set(part, (this.#spentMs.get(part) ?? 0) + now - this.#spentUntil);
+    this.#spentUntil = now;
+  }
+
   end(): void {
     clearInterval(this.#timer);
   }
 
-  /** `3 layers, 2 of them new, 34.2 MB in 1.4 s`, or `… 4.1 of 34.2 MB in …`. */
+  /** `3 layers, 2 of them new, 34.2 MB in 1.43 s (manifest 0.02 s, layers 1.40 s, record 0.01 s)`, or `… 4.1 of 34.2 MB in …`. */
   summary(): string {
     const states = [...this.#layers.values()];
     const fetched = states.filter(({ step }) => step !== 'reused');
     const came = fetched.reduce((sum, { offset }) => sum + offset, 0);
     const all = fetched.reduce((sum, { size, offset }) => sum + Math.max(size, offset), 0);
     const bytes = came === all ? megabytes(came) : `${megabytes(came).replace(' MB', '')} of ${megabytes(all)}`;
-    const seconds = (performance.now() - this.#started) / 1000;
-    return `${states.length} layers, ${fetched.length} of them new, ${bytes} in ${seconds.toFixed(1)} s`;
+    const spent = [...this.#spentMs].map(([part, ms]) => `${part} ${seconds(ms)}`).join(', ');
+    return `${states.length} layers, ${fetched.length} of them new, ${bytes} in ${seconds(performance.now() - this.#started)} (${spent})`;
   }
 
   #tellProgress(): void {
@@ -55,4 +67,8 @@ export class PullStory {
 
 function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(2)} s`;
 }
