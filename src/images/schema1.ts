@@ -24,7 +24,7 @@ export interface Schema1Manifest {
 }
 
 /** As many as an overlay mount can have. */
-const MAX_LAYERS = 500;
+export const MAX_LAYERS = 500;
 
 /** Reads the document that `table` was parsed from. Fails with Unknown (INVALID_DOCUMENT). */
 export function parseSchema1(table: JsonTable, bytes: Buffer, mediaType: string): Schema1Manifest {

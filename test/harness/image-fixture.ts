@@ -118,7 +118,7 @@ export class ImageFixture {
 
   /** What lies in the places where layers are made. */
   staged(): string[] {
-    return ['overlay/tempdirs', 'overlay-layers/tmp']
+    return ['overlay/staging', 'overlay-layers/tmp']
       .map((name) => join(this.dir, 'graph', name))
       .filter((dir) => existsSync(dir))
       .flatMap((dir) => readdirSync(dir, { recursive: true, encoding: 'utf8' }).map((name) => join(dir, name)))

@@ -65,6 +65,16 @@ function put(name: string, blob: Buffer, suffix = '+gzip'): void {
 
 const free = () => statfsSync(graph).bavail * statfsSync(graph).bsize;
 
+it('[a41, J24] layers beyond what can be mounted are refused before any is fetched', async () => {
+  const layer = storage.putBlob('deep', OCI.layer, await layerOf({ a: '1' }));
+  const layers = Array<typeof layer>(10_000).fill(layer);
+  const rootfs = { type: 'layers', diff_ids: layers.map(({ digest }) => digest) };
+  const config = storage.putBlob('deep', OCI.config, Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', rootfs })));
+  storage.putManifest('deep', OCI.manifest, { schemaVersion: 2, mediaType: OCI.manifest, config, layers }, 'latest');
+  await assert.rejects(fixture.images.pull(`${registry.host}/deep`), /the image has 10000 layers, more than 500: max depth exceeded/);
+  assert.deepEqual(registry.asked('/deep/blobs/'), [`/v2/deep/blobs/${config.digest}`]);
+});
+
 describe('a layer that unpacks to more than there is room for', () => {
   it('[a41] ends with an error, and the disk is as free as before', async () => {
     const blob = await zeros(300);

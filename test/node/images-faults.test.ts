@@ -146,6 +146,15 @@ describe('a connection that breaks', () => {
     assert.equal(ranges.length, 2);
   });
 
+  it('[I23] after its last byte has nothing left to ask for', async () => {
+    const ranges = sendLayer((_, bytes, _request, response) => {
+      response.writeHead(200); // In chunks: the end is a message of its own.
+      response.write(bytes, () => response.destroy());
+    });
+    await pull();
+    assert.deepEqual(ranges, [undefined]);
+  });
+
   it('[I23] and never gets any further is given up', async () => {
     const ranges = sendLayer((times, bytes, { headers }, response) => sendBlob(response, bytes, headers.range, times === 1 ? 1000 : 0));
     assert.ok((await failure(pull())).text.includes(`reading blob ${app.layers[0].digest}`));
@@ -258,6 +267,17 @@ describe('a registry with much to do', () => {
 });
 
 describe('secrets', () => {
+  it('[a46] in the address that a blob is redirected to are in no log line and no error', async () => {
+    registry.intercept = ({ path }, response) => {
+      if (!path.includes('/blobs/')) return false;
+      response.writeHead(307, { Location: 'http://canary:canary@127.0.0.1:1/storage?X-Amz-Signature=canary' }).end();
+      return true;
+    };
+    const { error, text } = await failure(pull());
+    assert.ok(text.includes('Get "http://127.0.0.1:1/storage?…": dial tcp 127.0.0.1:1: connect: connection refused'), text);
+    assert.ok(!`${inspect(error, { depth: 3 })}${fixture.logged}`.includes('canary'), text);
+  });
+
   it('[a46] are in no log line and no error', async () => {
     registry.intercept = (_, response) => {
       response.writeHead(401, { 'WWW-Authenticate': 'Basic realm="x"' }).end();

@@ -7,32 +7,36 @@ import type { PullOptions } from '../../src/images/index.ts';
 import { ImageFixture } from '../harness/image-fixture.ts';
 import { layerOf } from '../harness/images.ts';
 import { inPrivateNetwork } from '../harness/netns.ts';
-import { StandInRegistry, refuse } from '../harness/stand-in-registry.ts';
+import { type Descriptor, OCI } from '../harness/registry-storage.ts';
+import { type Interception, StandInRegistry, refuse } from '../harness/stand-in-registry.ts';
 
 inPrivateNetwork(import.meta.filename);
 
 const fixture = new ImageFixture();
 const registry = new StandInRegistry(join(fixture.dir, 'registry'));
+const other = new StandInRegistry(join(fixture.dir, 'other'));
 const base: { tar: Buffer }[] = [];
 
 before(async () => {
   await fixture.start();
-  await registry.start();
+  await Promise.all([registry.start(), other.start()]);
   for (const name of ['low', 'high']) base.push({ tar: await layerOf({ [name]: name.repeat(1000) }) });
   for (const name of ['one', 'two'])
     registry.storage.putImage(name, 'latest', { layers: [...base, { tar: await layerOf({ [name]: name }) }] });
-  await fixture.configure({}, `[[registry]]\nlocation = "${registry.host}"\ninsecure = true\n`);
+  const conf = [registry, other].map(({ host }) => `[[registry]]\nlocation = "${host}"\ninsecure = true\n`);
+  await fixture.configure({}, conf.join(''));
 });
 
 afterEach(async () => {
   await fixture.nothingStaged();
   await fixture.clear();
   registry.forget();
+  other.forget();
   fixture.renew();
 });
 
 after(async () => {
-  await registry.stop();
+  await Promise.all([registry.stop(), other.stop()]);
   await fixture.end();
 });
 
@@ -136,6 +140,57 @@ describe('many pulls at once', () => {
     }
     registry.intercept = () => false;
     await pull('one');
+  });
+
+  it('[p18] of a registry that is silent keep none from another waiting', async () => {
+    const many = await Promise.all(Array.from({ length: 8 }, (_, index) => layerOf({ [`file-${index}`]: String(index) })));
+    other.storage.putImage('slow', 'latest', { layers: many.map((tar) => ({ tar })) });
+    let silent = 0;
+    const allAreSilent = Promise.withResolvers<void>();
+    other.intercept = ({ path }, response) => {
+      if (!path.includes('/blobs/') || other.asked('/blobs/').length === 1) return false; // The config comes.
+      response.writeHead(200).flushHeaders();
+      if (++silent === 6) allAreSilent.resolve();
+      return true;
+    };
+    const stop = new AbortController();
+    const slow = assert.rejects(fixture.images.pull(`${other.host}/slow`, { signal: stop.signal }), { name: 'AbortError' });
+    await allAreSilent.promise;
+    await pull('one', { signal: AbortSignal.timeout(4000) });
+    assert.equal(silent, 6, 'one pull has no more than its share, however slow it is');
+    stop.abort(new DOMException('context canceled', 'AbortError'));
+    await slow;
+  });
+
+  it('[p18] share nothing with a registry that makes something else of the same layer, and no failure of another pull', async () => {
+    const [low] = base;
+    assert.ok(low);
+    registry.storage.putImage('base', 'latest', { layers: [low] });
+    const lies = JSON.parse(other.storage.putImage('lies', 'latest', { layers: [low] }).bytes.toString('utf8')) as {
+      layers: [Descriptor];
+    };
+    const layers = [other.storage.putBlob('lies', `${OCI.layer}+gzip`, Buffer.from('junk'))];
+    other.storage.putManifest('lies', OCI.manifest, { ...lies, layers }, 'latest');
+    registry.storage.putImage('denied', 'latest', { layers: [low] });
+    const blobs = [`/lies/blobs/${layers[0]?.digest}`, `/denied/blobs/${lies.layers[0].digest}`];
+    const [held, asked] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let waiting = 0;
+    const holdLayer: Interception = async ({ path }, response) => {
+      if (!blobs.some((blob) => path.endsWith(blob))) return false;
+      if (++waiting === 2) asked.resolve();
+      await held.promise;
+      if (path.includes('/lies/')) return false;
+      refuse(response, 'DENIED', 403);
+      return true;
+    };
+    registry.intercept = other.intercept = holdLayer;
+    const failing = [assert.rejects(pull('denied'), /denied/), assert.rejects(fixture.images.pull(`${other.host}/lies`), /writing blob/)];
+    await asked.promise;
+    const good = pull('base');
+    await delay(100); // Until it has found the layer on its way: nobody tells.
+    held.resolve();
+    await Promise.all([...failing, good]);
+    assert.equal(fixture.layers().length, 1);
   });
 
   it('survive that a layer they found is removed before they need it', async () => {

@@ -8,7 +8,7 @@ import { ImageFixture } from '../harness/image-fixture.ts';
 import { imageStorage, layerOf } from '../harness/images.ts';
 import { runOk } from '../../src/process/index.ts';
 import { inPrivateNetwork } from '../harness/netns.ts';
-import { RegistryStorage } from '../harness/registry-storage.ts';
+import { OCI, RegistryStorage } from '../harness/registry-storage.ts';
 import { type RunningRegistry, startRegistry } from '../harness/registry.ts';
 import { toolPath, unpackedTool } from '../harness/tools.ts';
 
@@ -195,19 +195,37 @@ describe('what cannot be pulled', () => {
     assert.match(await refusal(name('others')), /no image found in image index for architecture "\w+", variant "\w*", OS "linux"/);
   });
 
-  it('foreign layers, by name', async () => {
-    const foreign = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
-    const made = JSON.parse(storage.putImage('odd', undefined, { layers: layers.slice(0, 1), docker: true }).bytes.toString('utf8')) as {
-      layers: object[];
+  /** An image whose layer claims to be of a type, and to lie elsewhere as well. */
+  const withLayer = (repository: string, mediaType: string, more: object = {}) => {
+    const made = JSON.parse(storage.putImage(repository, undefined, { layers: layers.slice(0, 1) }).bytes.toString('utf8')) as {
+      layers: [object];
     };
-    const type = 'application/vnd.docker.distribution.manifest.v2+json';
-    storage.putManifest(
-      'odd',
-      type,
-      { ...made, layers: [{ ...made.layers[0], mediaType: foreign, urls: ['https://x.invalid/'] }] },
-      'latest',
-    );
-    assert.match(await refusal(name('odd')), /is a foreign layer \(application\/vnd\.docker\.image\.rootfs\.foreign/);
+    const layer = { ...made.layers[0], mediaType, urls: ['https://x.invalid/'], ...more };
+    storage.putManifest(repository, OCI.manifest, { ...made, layers: [layer] }, 'latest');
+  };
+
+  it('[I43, a44] foreign layers that the registry does not have, by name: no other host is asked; those that it has are pulled', async () => {
+    for (const [index, foreign] of [
+      'docker.image.rootfs.foreign.diff.tar.gzip',
+      'oci.image.layer.nondistributable.v1.tar+gzip',
+    ].entries()) {
+      withLayer(`foreign-${index}`, `application/vnd.${foreign}`);
+      await pull(`foreign-${index}`);
+      await fixture.clear();
+      withLayer(`foreign-${index}`, `application/vnd.${foreign}`, { digest: `sha256:${'5'.repeat(64)}` });
+      assert.match(
+        await refusal(name(`foreign-${index}`)),
+        /sha256:5+ is a foreign layer \(application\/vnd\.[^)]*\) that the registry does not have/,
+      );
+    }
+  });
+
+  it('[a50] layers of unknown media types, by name: a file system that the kernel would have to mount, for instance', async () => {
+    for (const type of ['application/vnd.erofs.layer.v1', 'application/vnd.oci.image.layer.v1.squashfs', '']) {
+      withLayer('odd', type);
+      const message = await refusal(name('odd'));
+      assert.ok(message.includes(`layer 0 (sha256:`) && message.includes(`has the unknown media type "${type}": not supported`), message);
+    }
   });
 
   it('[I6, I29, I31] what the policy refuses, in the namespace that it is for', async () => {

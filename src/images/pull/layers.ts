@@ -8,9 +8,10 @@ import type { LayerKey } from '../decryption/index.ts';
 import type { PullProgress } from '../image.ts';
 import type { Descriptor } from '../manifest.ts';
 import { type RegistryClient, blobStream } from '../registry/index.ts';
+import { isForeign } from './check-image.ts';
 import { spaceOf, unpackLimits } from './limits.ts';
 import { type PartsOrder, unpackInParts } from './parts.ts';
-import { Slots } from './slots.ts';
+import { type Slot, Slots } from './slots.ts';
 import { together } from './together.ts';
 
 /** One layer of an image, by the id that it has in the store (docs/reference/cri-o-ondisk.md §1.7). */
@@ -23,7 +24,7 @@ export interface ChainLayer {
   readonly key?: LayerKey | undefined;
 }
 
-/** What one pull brings along for its layers. */
+/** What one pull brings along for its layers; one object a pull. */
 export interface LayerOrder {
   readonly client: RegistryClient;
   readonly log: Logger;
@@ -39,7 +40,7 @@ export type LayerListener = (layer: ChainLayer, step: LayerStep, offset: number)
 export interface LayerFetcherOptions {
   readonly store: ImageStore;
   readonly unpacker: Unpacker;
-  /** Layers under way at once, over all pulls [I41]. */
+  /** Layers under way at once, over all pulls but for those that come slowly [I41]. */
   readonly maxDownloads: number;
 }
 
@@ -73,9 +74,22 @@ export class LayerFetcher {
   async #ensureOne(chain: readonly ChainLayer[], index: number, order: LayerOrder, signal: AbortSignal): Promise<void> {
     const layer = chain[index];
     if (layer === undefined) return;
-    // Who cannot decrypt a layer must not have it from one who can [a47].
-    const flight = layer.key === undefined ? layer.id : `${layer.id} ${layer.key.proof}`;
-    await this.#flights.join(flight, (shared) => this.#make(chain, index, layer, order, shared), signal);
+    // What a layer unpacks to is what its image says: it is shared only where it comes from one registry, byte for byte, and
+    // who cannot decrypt it must not have it from one who can [a47].
+    const flight = [layer.id, layer.blob.digest, order.client.host, layer.key?.proof].join(' ');
+    let isOwn = false;
+    const make = async (shared: AbortSignal) => {
+      isOwn = true;
+      await this.#make(chain, index, layer, order, shared);
+    };
+    for (;;) {
+      try {
+        return await this.#flights.join(flight, make, signal);
+      } catch (error) {
+        // Another pull's credentials, repository or layers below may be what failed.
+        if (isOwn || signal.aborted) throw error;
+      }
+    }
   }
 
   async #make(chain: readonly ChainLayer[], index: number, layer: ChainLayer, order: LayerOrder, signal: AbortSignal): Promise<void> {
@@ -117,15 +131,16 @@ export class LayerFetcher {
   async #unpackInParts(
     layer: ChainLayer,
     staged: StagedLayer,
-    parts: PartsOrder,
-    { weight, log }: LayerOrder,
+    parts: Omit<PartsOrder, 'slot'>,
+    order: LayerOrder,
     signal: AbortSignal,
   ): Promise<UnpackedLayer> {
     const { blob } = layer;
-    const work = async () => await unpackInParts(layer, staged, parts, { store: this.#store, unpacker: this.#unpacker }, signal);
-    const { content, survey } = await this.#slots.run(weight, work, signal);
+    const work = async (slot: Slot) =>
+      await unpackInParts(layer, staged, { ...parts, slot }, { store: this.#store, unpacker: this.#unpacker }, signal);
+    const { content, survey } = await this.#slots.run(order, work, signal);
     const { files, found } = survey;
-    log.info(`Layer ${blob.digest}: ${content.blobSize} of ${blob.size} bytes fetched, ${found} of ${files} files were in the store`);
+    order.log.info(`Layer ${blob.digest}: ${content.blobSize} of ${blob.size} bytes fetched, ${found} of ${files} files were in the store`);
     return content;
   }
 
@@ -138,9 +153,9 @@ export class LayerFetcher {
     onProgress: (offset: number) => void,
   ): Promise<UnpackedLayer> {
     const { blob } = layer;
-    const unpack = async () => {
+    const unpack = async (slot: Slot) => {
       onProgress(0);
-      return await this.#unpacker.unpack(blobStream(order.client, blob, signal), {
+      return await this.#unpacker.unpack(slot.watch(blobStream(order.client, blob, signal)), {
         diffDir: staged.diffDir,
         tarSplitPath: staged.tarSplitPath,
         blobDigest: blob.digest,
@@ -152,7 +167,7 @@ export class LayerFetcher {
       });
     };
     try {
-      return await this.#slots.run(order.weight, unpack, signal);
+      return await this.#slots.run(order, unpack, signal);
     } catch (error) {
       throw unpackFailure(layer, error);
     }
@@ -202,6 +217,11 @@ export async function orLayerGone<T>(storing: Promise<T>): Promise<T> {
 /** The reference's words for content that is not what the manifest promised [I48]. */
 function unpackFailure(layer: { readonly blob: Descriptor; readonly diffId: Digest | undefined }, error: unknown): Failure {
   const kind: FailureKind = kindOf(error);
+  if (kind === 'NotFound' && isForeign(layer.blob.mediaType)) {
+    const message = `layer ${layer.blob.digest} is a foreign layer (${layer.blob.mediaType}) that the registry does not have: ${textOf(error)}`;
+    const advice = 'Push the image anew with its foreign layers (docker: allow-nondistributable-artifacts).';
+    return new Failure(kind, message, { cause: error, code: 'BLOB_UNKNOWN', advice });
+  }
   if (codeOf(error) === 'BLOB_DIGEST_MISMATCH') {
     return new Failure(kind, `writing blob: storing blob to file: blob digest mismatch: ${textOf(error)}`, {
       cause: error,

@@ -6,6 +6,7 @@ import type { Descriptor } from '../manifest.ts';
 import { type RegistryClient, blobStream } from '../registry/index.ts';
 import type { ImageStore, Unpacker } from '../store.ts';
 import { spaceOf, unpackLimits } from './limits.ts';
+import type { Slot } from './slots.ts';
 
 /** What containers/storage writes beside a zstd:chunked layer. */
 const ANNOTATION = {
@@ -41,6 +42,7 @@ export interface PartsOrder {
   readonly client: RegistryClient;
   readonly hardLinks: boolean;
   readonly onProgress: (offset: number) => void;
+  readonly slot: Slot;
 }
 
 export interface PartsResult {
@@ -62,10 +64,10 @@ export async function unpackInParts(
 ): Promise<PartsResult> {
   const { blob, diffId, key } = layer;
   if (key !== undefined) throw unsuitable('it is encrypted');
-  const { client, hardLinks } = order;
+  const { client, hardLinks, slot } = order;
   const tables = tablesOf(blob);
   const { toc, tocDigest, tarSplit, around } = tables;
-  const bytes = Buffer.concat(await Array.fromAsync(blobStream(client, blob, signal, around)));
+  const bytes = Buffer.concat(await Array.fromAsync(slot.watch(blobStream(client, blob, signal, around))));
   const cut = ({ start, end }: Place) => Uint8Array.from(bytes.subarray(start - around.start, end - around.start));
   const parts: BlobParts = {
     toc: cut(toc),
@@ -84,7 +86,7 @@ export async function unpackInParts(
     if (size > blob.size * WORTH_IT) throw unsuitable(`${size} of its ${blob.size} bytes would have to be fetched`);
     for (const range of ranges) yield* blobStream(client, blob, signal, range);
   }
-  const content = await unpacker.unpack(wanted(), {
+  const content = await unpacker.unpack(slot.watch(wanted()), {
     diffDir: staged.diffDir,
     tarSplitPath: staged.tarSplitPath,
     blobDigest: blob.digest,

@@ -47,6 +47,8 @@ export async function* blobStream(
       throw new Failure('Unavailable', `unexpected EOF after ${offset} of ${size} bytes`, { code: 'TRUNCATED' });
     } catch (error) {
       signal.throwIfAborted();
+      // Nothing is missing but the end of the answer.
+      if (offset > 0 && offset === size && BROKEN.has(codeOf(error) ?? '')) return;
       if (!retries.isWorthIt(error, offset)) throw givenUp(client, blob, error);
       client.log.info(`Reading blob ${blob.digest} from ${client.host} failed (${textOf(error)}), reconnecting after ${offset} bytes`);
       await sleep(RECONNECT_AFTER_MS, undefined, { signal });

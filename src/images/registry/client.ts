@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Failure, codeOf, kindOf, wrap } from '../../errors/index.ts';
+import { Failure, codeOf, kindOf, wrap } from '../../errors/index.ts';
 import type { Logger } from '../../log/index.ts';
 import type { Credentials } from '../credentials.ts';
 import { ACCEPTED_MANIFESTS, MAX_DOCUMENT_BYTES } from '../manifest.ts';
@@ -150,7 +150,9 @@ export class RegistryClient {
   ): Promise<IncomingMessage> {
     const { session, trust, transport } = this.#o;
     const send = (scheme: 'https' | 'http') => {
-      const url = new URL(`${scheme}://${this.#host}${path}`);
+      const text = `${scheme}://${this.#host}${path}`;
+      if (!URL.canParse(text)) throw new Failure('InvalidArgument', `${JSON.stringify(this.#host)} is no host with a port up to 65535`);
+      const url = new URL(text);
       const all = { 'Docker-Distribution-API-Version': 'registry/2.0', ...headers };
       return transport.exchange({ url, headers: all, authorization, trust, signal });
     };

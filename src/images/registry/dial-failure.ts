@@ -33,11 +33,16 @@ export function dialFailure(error: Error, url: URL, method: string): Failure {
   const first: DialError = error instanceof AggregateError && error.errors[0] instanceof Error ? error.errors[0] : error;
   const code = first.code ?? ('code' in error && typeof error.code === 'string' ? error.code : undefined);
   const verb = method === 'POST' ? 'Post' : 'Get';
-  return new Failure('Unavailable', `${verb} "${url.href}": ${reason(first, code, url)}`, {
+  return new Failure('Unavailable', `${verb} "${shownUrl(url)}": ${reason(first, code, url)}`, {
     cause: error,
     ...(code === undefined ? {} : { code }),
     advice: advice(code, url),
   });
+}
+
+/** Without what gives access: names and passwords, and queries, which sign what storage behind a registry hands out [a46]. */
+export function shownUrl(url: URL): string {
+  return `${url.origin}${url.pathname}${url.search === '' ? '' : '?…'}`;
 }
 
 function reason(error: DialError, code: string | undefined, url: URL): string {

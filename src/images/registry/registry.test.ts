@@ -64,7 +64,7 @@ describe('slots', () => {
     let most = 0;
     const piece = (name: string, weight: number, signal = new AbortController().signal) =>
       slots.run(
-        weight,
+        { weight },
         async () => {
           most = Math.max(most, ++running);
           order.push(name);

@@ -6,7 +6,7 @@ import { Failure, textOf } from '../../errors/index.ts';
 import type { NetworkTimeouts } from '../settings.ts';
 import { discard } from './body.ts';
 import { type Trust, withoutClient } from './certificates.ts';
-import { dialFailure } from './dial-failure.ts';
+import { dialFailure, shownUrl } from './dial-failure.ts';
 import { proxyOnly, usesProxy } from './proxy.ts';
 
 export interface HttpRequest {
@@ -62,7 +62,7 @@ export class Transport {
       discard(response);
       current = redirected(current, location);
     }
-    throw new Failure('Unavailable', `Get "${request.url.href}": stopped after ${MAX_REDIRECTS} redirects`, { code: 'REDIRECTS' });
+    throw new Failure('Unavailable', `Get "${shownUrl(request.url)}": stopped after ${MAX_REDIRECTS} redirects`, { code: 'REDIRECTS' });
   }
 
   /** Ends idle connections and those in use. */
@@ -191,10 +191,12 @@ async function firstReadable(files: readonly string[]): Promise<Buffer | undefin
 
 function redirected(request: HttpRequest, location: string): HttpRequest {
   if (!URL.canParse(location, request.url))
-    throw new Failure('Unavailable', `Get "${request.url.href}": invalid redirect`, { code: 'REDIRECTS' });
+    throw new Failure('Unavailable', `Get "${shownUrl(request.url)}": invalid redirect`, { code: 'REDIRECTS' });
   const url = new URL(location, request.url);
-  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && (request.trust.insecure || request.url.protocol === 'http:')))
-    throw new Failure('Unavailable', `Get "${request.url.href}": refused to be redirected from TLS to ${url.protocol}//${url.host}`, {
+  if (url.protocol !== 'https:' && url.protocol !== 'http:')
+    throw new Failure('Unavailable', `Get "${shownUrl(request.url)}": refused to be redirected to ${url.protocol}`, { code: 'REDIRECTS' });
+  if (url.protocol !== 'https:' && !(request.trust.insecure || request.url.protocol === 'http:'))
+    throw new Failure('Unavailable', `Get "${shownUrl(request.url)}": refused to be redirected from TLS to ${url.protocol}//${url.host}`, {
       code: 'REDIRECTS',
       advice: `Set insecure = true for ${request.url.host} in registries.conf if that is meant.`,
     });
