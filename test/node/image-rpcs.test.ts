@@ -1,18 +1,33 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
-import { BUSYBOX, imageReference, useNode } from '../harness/node.ts';
+import { BUSYBOX, type TestNode, imageReference, useNode } from '../harness/node.ts';
 import { containerConfig, podConfig, runPod, OBEDIENT } from '../harness/pods.ts';
+import { RegistryStorage } from '../harness/registry-storage.ts';
+import { type RegistryOptions, startRegistry } from '../harness/registry.ts';
 
 const WEB = imageReference('web');
 const PAUSE = imageReference('pause');
-const node = useNode({
-  images: ['busybox', 'web'],
-  config: `[crio.image]\ninsecure_registries = ["x.io"]\npinned_images = ["*/web*"]\n`,
-  files: {
-    '/etc/containers/registries.conf.d/10-mode.conf':
-      'short-name-mode = "permissive"\nunqualified-search-registries = ["one.invalid", "two.invalid"]\n',
+/** A registry that has an image for another architecture. */
+const OTHER = '127.0.0.1:5001';
+async function startOther(booted: TestNode): Promise<void> {
+  new RegistryStorage(booted.path('/var/tmp/other')).putImage('foreign', 'latest', { layers: [], more: { architecture: 's390x' } });
+  const spawn: RegistryOptions['spawn'] = (argv, stdio, env) => booted.machine.spawn(argv, stdio, env);
+  await startRegistry({ storage: '/var/tmp/other', address: OTHER, spawn });
+}
+
+const node = useNode(
+  {
+    images: ['busybox', 'web'],
+    config: `[crio.image]\ninsecure_registries = ["x.io"]\npinned_images = ["*/web*"]\n`,
+    files: {
+      '/etc/containers/registries.conf.d/20-other.conf': `[[registry]]\nlocation = "${OTHER}"\ninsecure = true\n`,
+      '/etc/containers/registries.conf.d/10-mode.conf':
+        'short-name-mode = "permissive"\nunqualified-search-registries = ["one.invalid", "two.invalid"]\n',
+    },
   },
-});
+  startOther,
+);
 const list = async (image: string) => (await node.client.ListImages({ filter: { image: { image } } })).images;
 const failure = async (work: Promise<unknown>) =>
   await work.then(
@@ -85,7 +100,48 @@ test('[I86] a container of an image that is not there is refused in the words of
   await node.client.RemovePodSandbox({ podSandboxId });
 });
 
-test('[I62, I63, J15] image volumes of many containers share one mount; a path in one never leads out of it; records say whose they are', async () => {
+test('[F90, I33, p25] an image volume is checked against the policy of the namespace, as the image of a container is', async () => {
+  const docker = { [WEB]: [{ type: 'reject' }] };
+  const policy = { default: [{ type: 'insecureAcceptAnything' }], transports: { docker } };
+  node.write('/etc/crio/policies/guarded.json', JSON.stringify(policy));
+  for (const namespace of ['guarded', 'open']) {
+    const metadata = { name: 'guarded', namespace, uid: randomUUID(), attempt: 0 };
+    const config = { ...podConfig(node.machine, 'guarded'), metadata };
+    const { podSandboxId } = await node.client.RunPodSandbox({ config });
+    const create = (image: string) => {
+      const mounts = [{ containerPath: '/volume', image: { image, userSpecifiedImage: WEB } }];
+      return node.client.CreateContainer({
+        podSandboxId,
+        config: containerConfig('c', BUSYBOX, ['true'], { mounts }),
+        sandboxConfig: config,
+      });
+    };
+    const id = (await list(WEB))[0]?.id ?? assert.fail();
+    if (namespace === 'open') await create(id);
+    else
+      assert.match(
+        await failure(create(id)),
+        new RegExp(`ImageVolumeMountFailed: checking signature of "${WEB}": .*is rejected by policy`),
+      );
+    await node.client.RemovePodSandbox({ podSandboxId });
+  }
+});
+
+test('[p53] an image for another architecture is pulled, and a container of it refused in a sentence that says so', async () => {
+  const image = `${OTHER}/foreign:latest`;
+  await node.client.PullImage({ image: { image } });
+  const config = podConfig(node.machine, 'foreign');
+  const { podSandboxId } = await node.client.RunPodSandbox({ config });
+  const create = node.client.CreateContainer({ podSandboxId, config: containerConfig('c', image, ['true']), sandboxConfig: config });
+  assert.match(
+    await failure(create),
+    new RegExp(`image "${image}" is made for linux/s390x, this node is linux/(amd64|arm64): exec format error \\(Use an image for linux/`),
+  );
+  await node.client.RemovePodSandbox({ podSandboxId });
+  await node.client.RemoveImage({ image: { image } });
+});
+
+test('[I62, I63, J15, a51] image volumes of many containers share one mount; a path in one never leads out of it; records say whose they are', async () => {
   const config = podConfig(node.machine, 'volumes');
   const { podSandboxId, containerId } = await runPod(node.client, config, containerConfig('main', BUSYBOX, OBEDIENT));
   const mounts = [

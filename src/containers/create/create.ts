@@ -73,7 +73,7 @@ async function make(ctx: CreationContext, pod: PodForCreation, creation: Creatio
     const storage = await step('storage', () => prepareStorage(ctx, pod, creation, plan, undo));
     progress.enter('container spec configuration');
     const { spec, warnings } = await step('root file system and spec', () =>
-      planSpec(ctx, pod, config, storage, logPath, { undo, journal: entry }),
+      planSpec(ctx, pod, config, storage, logPath, { namespace: creation.podMetadata.namespace, undo, journal: entry }),
     );
     for (const warning of warnings) ctx.log.warn(`Container ${storage.name}: ${warning}`);
     await step('config.json', () => Promise.all([saveSpec(spec, storage), mkdir(dirname(logPath), { recursive: true, mode: 0o700 })]));

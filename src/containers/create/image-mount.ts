@@ -13,14 +13,14 @@ import type { Work } from './work.ts';
 
 /**
  * An image as a volume [F89–F93]: mounted read-only in the store, shown through an overlay without an upper directory. A user
- * namespace's root owns it there too. What is an artifact of the artifact store is that first [I59].
+ * namespace's root owns it there too. It is checked against the policy of the pod's namespace as images of containers are [I33]. What is an artifact of the artifact store is that first [I59].
  */
 export async function resolveImageMount(
   ctx: CreationContext,
   mount: Mount,
   userNamespace: string | undefined,
   storage: Storage,
-  { undo, journal }: Work,
+  { namespace, undo, journal }: Work,
 ): Promise<ResolvedImageMount> {
   const reference = mount.image?.image ?? '';
   try {
@@ -28,6 +28,7 @@ export async function resolveImageMount(
     if (artifact !== undefined) return artifactMounts(mount, artifact);
     const image = await ctx.images.find(reference);
     if (image === undefined) throw new Failure('NotFound', `image "${reference}" does not exist locally`);
+    await ctx.images.verifyUse(mount.image?.userSpecifiedImage ?? '', namespace, image.id);
     await journal.willMount(image.id);
     const mountPoint = await ctx.store.mountImage(image.id);
     undo.push(`unmount image ${image.id}`, () => ctx.store.unmountImage(image.id));

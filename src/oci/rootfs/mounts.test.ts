@@ -184,7 +184,7 @@ const propagation = (mode: number, source: string, warnings: string[] = []) => {
   return [option, rootfs];
 };
 
-test('[F80] propagation needs a source mount that propagates', () => {
+test('[F80, a51] propagation needs a source mount that propagates', () => {
   const { PRIVATE, HOST_TO_CONTAINER, BIDIRECTIONAL } = MountPropagation;
   assert.deepEqual(propagation(PRIVATE, '/data'), ['rprivate', undefined]);
   assert.deepEqual(propagation(HOST_TO_CONTAINER, '/shared/x'), ['rslave', 'rslave']);
