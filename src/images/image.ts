@@ -87,6 +87,8 @@ export interface PullProgress {
   readonly size: number;
   /** The image reference that is being pulled. */
   readonly reference: string;
+  /** The registry, or its mirror, that it comes from: `host` or `host:port`. */
+  readonly from: string;
 }
 
 export interface PullOptions {

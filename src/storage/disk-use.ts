@@ -64,7 +64,7 @@ export async function diskUse(store: Store, isMounted: (layer: HexId) => boolean
     containers: await Promise.all(measured),
     artifacts: await Promise.all(artifacts),
     orphans: orphans.map((layer) => ({ id: layer.id, size: sizeOf([layer]) })),
-    staged: (await Promise.all(store.stagingDirectories.map(bytesBelow))).reduce((sum, bytes) => sum + bytes, 0n),
+    staged: (await Promise.all(store.stagingDirectories.map(bytesWithin))).reduce((sum, bytes) => sum + bytes, 0n),
   };
 }
 
@@ -100,6 +100,13 @@ async function bytesBelow(directory: string): Promise<bigint> {
     if (codeOf(error) !== 'ENOENT') throw error;
   }
   return sum;
+}
+
+/** What lies in the directories of a staging directory, one for each process. */
+async function bytesWithin(directory: string): Promise<bigint> {
+  const names = await readdir(directory).catch(() => []);
+  const bytes = await Promise.all(names.map((name) => bytesBelow(join(directory, name)).catch(() => 0n)));
+  return bytes.reduce((sum, one) => sum + one, 0n);
 }
 
 async function allocated(path: string): Promise<bigint> {

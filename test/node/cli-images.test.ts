@@ -1,12 +1,32 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BUSYBOX, imageReference, useNode } from '../harness/node.ts';
+import { BUSYBOX, REGISTRY, imageReference, useNode } from '../harness/node.ts';
 import { OBEDIENT, containerConfig, podConfig, runPod } from '../harness/pods.ts';
 
 const WEB = imageReference('web');
-const node = useNode({ images: ['busybox', 'web'] });
+const node = useNode({
+  images: ['busybox', 'web'],
+  files: {
+    '/etc/containers/registries.conf.d/mirror.conf': `[[registry]]\nlocation = "mirrored.invalid"\n[[registry.mirror]]\nlocation = "${REGISTRY}"\ninsecure = true\n`,
+  },
+});
 const crio = async (...args: string[]) => (await node.crio(args)).stdout.toString('utf8');
 const columns = (line = '') => line.split(/ {2,}/);
+
+test('[p16, p20] crio pull names the mirror in use, and tells what was here already', async () => {
+  const image = 'mirrored.invalid/web:latest';
+  const { stdout, stderr } = await node.crio(['pull', image]);
+  assert.match(stdout.toString('utf8'), /^mirrored\.invalid\/web@sha256:[0-9a-f]{64} {2}\(id /);
+  assert.match(stderr, new RegExp(`^Pulling ${image}\nfrom ${REGISTRY}\n(layer [0-9a-f]{13} is here already\n){2}$`));
+  await crio('image', 'rm', image);
+});
+
+test('crio image has the commands that other tools have below it', async () => {
+  assert.equal(await crio('image', 'history', '-o', 'json', WEB), await crio('history', '-o', 'json', WEB));
+  assert.equal(await crio('image', 'inspect', WEB), await crio('inspect', WEB));
+  const { code, stderr } = await node.crio(['image', 'prune'], { mayFail: true });
+  assert.deepEqual([code, stderr.split('\n')[0]], [2, 'crio image: image takes history, inspect, ls, pull, rm, not "prune"']);
+});
 
 test('crio images --filter lists what fits', async () => {
   assert.match(await crio('images', '--filter', 'reference=*/web:*'), /^IMAGE .*\n\S+\/web +latest [^\n]*\n$/);
@@ -75,6 +95,9 @@ test('crio df tells what takes up space, and what of it nobody needs', async () 
   const table = (await crio('df')).split('\n');
   assert.deepEqual(columns(table[0]), ['TYPE', 'TOTAL', 'ACTIVE', 'SIZE', 'RECLAIMABLE']);
   assert.deepEqual(columns(table[1]).slice(0, 2), ['Images', '3']);
+  assert.ok(!table.some((line) => line.startsWith('In the making')), table.join('\n'));
+  const { code, stderr } = await node.crio(['--root', '/mistyped', 'df'], { mayFail: true });
+  assert.deepEqual([code, stderr.split('\n')[0]], [1, 'crio: there is no storage directory /mistyped']);
   assert.match(await crio('df', '-v'), new RegExp(`^${WEB} +[0-9a-f]{13} `, 'm'));
   await node.client.RemovePodSandbox({ podSandboxId });
 });

@@ -35,10 +35,10 @@ function request(socket: string, signal: AbortSignal): Promise<IncomingMessage> 
 export function parsePullEvent(line: string, image: string): PullEvent | undefined {
   const event = parseObject(line);
   if (event === undefined) return undefined;
-  const { image: of, layer, stage, bytes, total } = event;
+  const { image: of, layer, stage, bytes, total, from, reused } = event;
   if (typeof of !== 'string' || fullReference(of) !== fullReference(image) || typeof layer !== 'string') return undefined;
   if (stage !== 'download' && stage !== 'unpack' && stage !== 'done') return undefined;
-  return { layer, stage, bytes: size(bytes), total: size(total) };
+  return { layer, stage, bytes: size(bytes), total: size(total), from: typeof from === 'string' ? from : '', isReused: reused === true };
 }
 
 function parseObject(line: string): Readonly<Record<string, unknown>> | undefined {

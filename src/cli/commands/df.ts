@@ -1,5 +1,6 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { Failure } from '../../errors/index.ts';
 import type { HexId } from '../../ids/index.ts';
 import { type DiskUse, diskUse } from '../../storage/index.ts';
 import { defineCommand } from '../arguments.ts';
@@ -22,6 +23,9 @@ the sums. RECLAIMABLE is what goes when everything that nobody uses is removed.
   async run({ values }, context) {
     const format = formatOf(values.output);
     const { root, open } = storeOf(context);
+    // Opening would make one, where somebody mistyped its name.
+    if (!existsSync(root))
+      throw new Failure('NotFound', `there is no storage directory ${root}`, { advice: 'Name it with crio --root DIR df.' });
     const store = await open();
     try {
       const use = await diskUse(store, (layer) => isMounted(root, layer));

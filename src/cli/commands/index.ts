@@ -48,6 +48,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./history.ts')).history,
   },
   { ...images, name: 'df', summary: 'Show what takes up space in the storage directory', load: async () => (await import('./df.ts')).df },
+  {
+    ...images,
+    name: 'image',
+    summary: 'The same commands, as other tools name them: image inspect, history, ls, pull, rm',
+    load: async () => (await import('./image.ts')).image,
+  },
   { ...images, name: 'rmi', summary: 'Remove images', load: async () => (await import('./rmi.ts')).rmi },
   {
     ...program,

@@ -57,6 +57,11 @@ async function tell(cri: CriConnection, terminal: Terminal, format: ReturnType<t
     return;
   }
   const size = image === undefined ? '' : `, ${formatSize(image.size)}`;
-  const digest = image?.repoDigests[0] ?? pulled.imageRef;
+  // An image may have names in other repositories, too.
+  const names = image?.repoDigests ?? [];
+  const own = names.find(
+    (name) => /^[:@]/.test(`${pulled.image}:`.slice(name.indexOf('@'))) && pulled.image.startsWith(name.split('@', 1)[0] ?? name),
+  );
+  const digest = own ?? names[0] ?? pulled.imageRef;
   terminal.out.line(printable(`${digest}  (id ${shortId(image?.id ?? pulled.imageRef)}${size}, ${formatElapsed(pulled.elapsedMs)})`));
 }

@@ -8,6 +8,10 @@ export interface PullEvent {
   readonly stage: 'download' | 'unpack' | 'done';
   readonly bytes: number;
   readonly total: number;
+  /** The registry, or its mirror, that the image comes from; '' where nobody says. */
+  readonly from: string;
+  /** Done because it was there. */
+  readonly isReused: boolean;
 }
 
 /** Where events of one pull come from. It may end early or tell nothing: then only the time is shown. */
@@ -30,16 +34,19 @@ export function progressBoard(out: Output, image: string, clock: () => number = 
 class PlainBoard implements ProgressBoard {
   readonly #out: Output;
   readonly #done = new Set<string>();
+  #from = '';
 
   constructor(out: Output, image: string) {
     this.#out = out;
     out.line(`Pulling ${printable(image)}`);
   }
 
-  update(event: PullEvent): void {
-    if (event.stage !== 'done' || this.#done.has(event.layer)) return;
-    this.#done.add(event.layer);
-    this.#out.line(`layer ${printable(shortId(event.layer))} done${event.total > 0 ? `, ${formatSize(event.total)}` : ''}`);
+  update({ layer, stage, total, from, isReused }: PullEvent): void {
+    if (from !== this.#from) this.#out.line(`from ${printable((this.#from = from))}`);
+    if (stage !== 'done' || this.#done.has(layer)) return;
+    this.#done.add(layer);
+    const size = total > 0 ? `, ${formatSize(total)}` : '';
+    this.#out.line(`layer ${printable(shortId(layer))} ${isReused ? 'is here already' : `done${size}`}`);
   }
 
   close(): void {}
@@ -88,10 +95,12 @@ class LiveBoard implements ProgressBoard {
 
 /** The board as lines: the whole pull, then its layers in the order in which they were first heard of. */
 export function boardLines(image: string, layers: readonly PullEvent[], elapsedMs: number): string[] {
-  const got = layers.reduce((sum, layer) => sum + (layer.stage === 'download' ? layer.bytes : layer.total), 0);
-  const total = layers.reduce((sum, layer) => sum + layer.total, 0);
+  const fetched = layers.filter(({ isReused }) => !isReused);
+  const got = fetched.reduce((sum, layer) => sum + (layer.stage === 'download' ? layer.bytes : layer.total), 0);
+  const total = fetched.reduce((sum, layer) => sum + layer.total, 0);
+  const from = layers.at(-1)?.from ?? '';
   const rate = elapsedMs > 0 ? (got * 1000) / elapsedMs : 0;
-  const parts = [`Pulling ${image}`, formatElapsed(elapsedMs)];
+  const parts = [`Pulling ${image}`, ...(from === '' ? [] : [`from ${printable(from)}`]), formatElapsed(elapsedMs)];
   if (got > 0) parts.push(total > 0 ? `${formatSize(got)} of ${formatSize(total)}` : formatSize(got));
   if (got > 0 && got < total) parts.push(`${formatSize(Math.round(rate))}/s`, `${formatElapsed(((total - got) * 1000) / rate)} left`);
   return [parts.join('  '), ...layers.map(layerLine)];
@@ -101,6 +110,7 @@ const STAGES: Readonly<Record<PullEvent['stage'], string>> = { download: 'downlo
 
 function layerLine(layer: PullEvent): string {
   const head = `  ${printable(shortId(layer.layer)).padEnd(13)}  ${STAGES[layer.stage].padEnd(11)}`;
+  if (layer.isReused) return `  ${printable(shortId(layer.layer)).padEnd(13)}  is here already`;
   if (layer.stage === 'done') return `${head}  ${layer.total > 0 ? formatSize(layer.total) : ''}`.trimEnd();
   if (layer.total <= 0) return `${head}  ${formatSize(layer.bytes)}`;
   const filled = Math.min(BAR, Math.floor((layer.bytes / layer.total) * BAR));

@@ -159,18 +159,21 @@ describe('tables and numbers', () => {
 });
 
 describe('progress', () => {
+  const MORE = { from: 'mirror:5000', isReused: false };
   const layers: PullEvent[] = [
-    { layer: 'sha256:aaaa', stage: 'download', bytes: 50_000_000, total: 100_000_000 },
-    { layer: 'sha256:bbbb', stage: 'unpack', bytes: 5_000_000, total: 10_000_000 },
-    { layer: 'sha256:cccc', stage: 'done', bytes: 0, total: 40_000_000 },
+    { ...MORE, layer: 'sha256:aaaa', stage: 'download', bytes: 50_000_000, total: 100_000_000 },
+    { ...MORE, layer: 'sha256:bbbb', stage: 'unpack', bytes: 5_000_000, total: 10_000_000 },
+    { ...MORE, layer: 'sha256:cccc', stage: 'done', bytes: 0, total: 40_000_000 },
+    { ...MORE, layer: 'sha256:dddd', stage: 'done', bytes: 0, total: 900_000_000, isReused: true },
   ];
 
-  it('shows bytes, rate and what is left', () => {
+  it('[p16] shows the mirror, bytes, rate and what is left; what was there counts as nothing', () => {
     assert.deepEqual(boardLines('busybox', layers, 10_000), [
-      'Pulling busybox  10.0s  100MB of 150MB  10MB/s  5.0s left',
+      'Pulling busybox  from mirror:5000  10.0s  100MB of 150MB  10MB/s  5.0s left',
       '  aaaa           downloading  [============            ]  50MB/100MB',
       '  bbbb           unpacking    [============            ]  5MB/10MB',
       '  cccc           done         40MB',
+      '  dddd           is here already',
     ]);
     assert.deepEqual(boardLines('busybox', [], 900), ['Pulling busybox  900ms']);
   });
@@ -180,7 +183,7 @@ describe('progress', () => {
     const board = progressBoard(new Output(plain, {}), 'x');
     for (const layer of [...layers, ...layers]) board.update(layer);
     board.close();
-    assert.equal(plain.text, 'Pulling x\nlayer cccc done, 40MB\n');
+    assert.equal(plain.text, 'Pulling x\nfrom mirror:5000\nlayer cccc done, 40MB\nlayer dddd is here already\n');
     const tty = new Recorder(true);
     const live = progressBoard(new Terminal(tty, tty, {}).err, 'x', () => 0);
     live.close();

@@ -93,7 +93,7 @@ async function pullArtifact(
   const why = textOf(notAnImage(artifact));
   order.source.log.info(`Falling back to pull ${name} as an OCI artifact: ${why}`);
   const onStep: ArtifactOrder['onStep'] = ({ digest, mediaType, size }, step, offset) =>
-    order.onProgress({ digest, mediaType, step, offset, size, reference: name });
+    order.onProgress({ digest, mediaType, step, offset, size, reference: name, from: opened.client.host });
   return await storeArtifact(artifact, { client: opened.client, instance, name, onStep }, store.artifacts, store.graphRoot, signal);
 }
 
@@ -157,12 +157,20 @@ async function fillOldImage(running: Running, manifest: Schema1Manifest, signal:
   return { id, top: chain.at(-1)?.id, configDigest: sha256(config), config };
 }
 
-function listenerOf({ order, story }: Running): LayerListener {
+function listenerOf({ order, story, image }: Running): LayerListener {
   return (layer, step, offset) => {
     story.note(layer, step, offset);
     const { digest, mediaType, size } = layer.blob;
     const known = size === UNKNOWN_SIZE ? offset : size;
-    order.onProgress({ digest, mediaType, step, offset, size: known, reference: formatReference(order.reference) });
+    order.onProgress({
+      digest,
+      mediaType,
+      step,
+      offset,
+      size: known,
+      reference: formatReference(order.reference),
+      from: image.client.host,
+    });
   };
 }
 
@@ -230,5 +238,13 @@ function recordOf(
 function tell(order: PullOrder, image: ResolvedImage, step: 'resolved' | 'recorded'): void {
   const size = image.manifestBytes.length;
   const { mediaType } = image.manifest;
-  order.onProgress({ digest: image.manifestDigest, mediaType, step, offset: size, size, reference: formatReference(order.reference) });
+  order.onProgress({
+    digest: image.manifestDigest,
+    mediaType,
+    step,
+    offset: size,
+    size,
+    reference: formatReference(order.reference),
+    from: image.client.host,
+  });
 }

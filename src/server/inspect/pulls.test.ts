@@ -15,6 +15,7 @@ const step = (name: PullProgress['step'], offset: number): PullProgress => ({
   offset,
   size: 10,
   reference: 'r',
+  from: 'mirror',
 });
 
 test('[p16] who listens is told how each layer of a pull goes; who comes late how things stand', async () => {
@@ -27,9 +28,11 @@ test('[p16] who listens is told how each layer of a pull goes; who comes late ho
     const response = await new Promise<IncomingMessage>((resolve) => get({ port: (server.address() as AddressInfo).port }, resolve));
     const lines = createInterface({ input: response })[Symbol.asyncIterator]();
     const next = async () => JSON.parse((await lines.next()).value as string) as unknown;
-    assert.deepEqual(await next(), { image: 'busybox', layer: digest, stage: 'download', bytes: 4, total: 10 });
+    assert.deepEqual(await next(), { image: 'busybox', layer: digest, stage: 'download', bytes: 4, total: 10, from: 'mirror' });
     onProgress(step('committed', 10));
-    assert.deepEqual(await next(), { image: 'busybox', layer: digest, stage: 'done', bytes: 10, total: 10 });
+    assert.deepEqual(await next(), { image: 'busybox', layer: digest, stage: 'done', bytes: 10, total: 10, from: 'mirror' });
+    onProgress(step('reused', 10));
+    assert.deepEqual(await next(), { image: 'busybox', layer: digest, stage: 'done', bytes: 10, total: 10, from: 'mirror', reused: true });
     end();
     response.destroy();
   } finally {

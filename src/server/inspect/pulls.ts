@@ -44,7 +44,8 @@ export class PullBoard {
   }
 }
 
-function lineOf(image: string, { digest, step, offset, size }: PullProgress): string | undefined {
+function lineOf(image: string, { digest, step, offset, size, from }: PullProgress): string | undefined {
   if (digest === undefined || step === 'resolved' || step === 'recorded') return undefined;
-  return `${JSON.stringify({ image, layer: digest, stage: STAGES[step], bytes: offset, total: size })}\n`;
+  const reused = step === 'reused' ? { reused: true } : {};
+  return `${JSON.stringify({ image, layer: digest, stage: STAGES[step], bytes: offset, total: size, from, ...reused })}\n`;
 }
