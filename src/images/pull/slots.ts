@@ -34,6 +34,7 @@ export class Slots {
     try {
       return await work(slot);
     } finally {
+      slot.end();
       const held = this.#heldBy(owner) - 1;
       if (held === 0) this.#held.delete(owner);
       else this.#held.set(owner, held);
@@ -91,20 +92,24 @@ export class Slots {
 /** The right to work, lent to others for as long as what is worked on comes slowly. */
 export class Slot {
   readonly #add: (slots: number) => void;
+  #watch: NodeJS.Timeout | undefined;
+  #ended = false;
   isLent = false;
 
   constructor(add: (slots: number) => void) {
     this.#add = add;
   }
 
-  /** The same pieces; time counts only while the next is waited for. */
+  /** The same pieces; time counts only while the next is waited for. One at a time. */
   async *watch(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     let waitedMs = 0;
     let bytes = 0;
     let waitsSince: number | undefined = performance.now();
-    const watch = setInterval(() => {
+    clearInterval(this.#watch);
+    const look = () => {
       if (waitsSince !== undefined && waitedMs + performance.now() - waitsSince >= SLOW_MS) this.#lend(true);
-    }, SLOW_MS / 8);
+    };
+    if (!this.#ended) this.#watch = setInterval(look, SLOW_MS / 8);
     try {
       for await (const piece of pieces) {
         waitedMs += performance.now() - waitsSince;
@@ -118,12 +123,18 @@ export class Slot {
         waitsSince = performance.now();
       }
     } finally {
-      clearInterval(watch);
+      clearInterval(this.#watch);
     }
   }
 
+  /** The work is over, even if somebody still waits for a piece: a source that is told to stop ends in its own time. */
+  end(): void {
+    this.#ended = true;
+    clearInterval(this.#watch);
+  }
+
   #lend(isLent: boolean): void {
-    if (this.isLent === isLent) return;
+    if (this.#ended || this.isLent === isLent) return;
     this.isLent = isLent;
     this.#add(isLent ? 1 : -1);
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { codeOf, textOf } from '../../errors/index.ts';
 import { Slots } from '../pull/slots.ts';
@@ -80,5 +81,33 @@ describe('slots', () => {
     await Promise.all([left, rest]);
     assert.deepEqual(order, ['a', 'b', 'small', 'small too', 'big', 'big too']);
     assert.equal(most, 2);
+  });
+
+  it('[p18] are lent while nothing comes to work on, by nobody who has ended, and come back', async () => {
+    const { signal } = new AbortController();
+    const slots = new Slots(2);
+    const end = Promise.withResolvers<void>();
+    async function* silence(): AsyncGenerator<Buffer> {
+      yield await new Promise<never>(() => {});
+    }
+    const waits = (until: Promise<void>) => slots.run({ weight: 0 }, (slot) => Promise.race([slot.watch(silence()).next(), until]), signal);
+    const most = async () => {
+      let [running, peak] = [0, 0];
+      const piece = async () => {
+        peak = Math.max(peak, ++running);
+        await new Promise(setImmediate);
+        running--;
+      };
+      await Promise.all([1, 2, 3, 4].map((weight) => slots.run({ weight }, piece, signal)));
+      return peak;
+    };
+    const slow = waits(end.promise);
+    await waits(Promise.resolve());
+    assert.equal(await most(), 1);
+    await delay(1200); // Longer than a registry may be silent.
+    assert.equal(await most(), 2);
+    end.resolve();
+    await slow;
+    assert.equal(await most(), 2);
   });
 });
