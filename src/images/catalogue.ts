@@ -82,8 +82,8 @@ export class Catalogue {
   }
 
   async #config(record: ImageRecord): Promise<{ config: OciImageConfig; raw: string }> {
-    const own = `sha256:${record.id}`;
-    const key = record.bigDataNames.includes(own) ? own : record.bigDataNames.find((name) => name.startsWith('sha256:'));
+    const digests = record.bigDataNames.filter((name) => /^sha(256|384|512):/.test(name));
+    const key = digests.find((name) => name.endsWith(`:${record.id}`)) ?? digests[0];
     const bytes = key === undefined ? await this.#madeConfig(record) : await this.#store.imageBigData(record.id, key);
     try {
       return { config: parseImageConfig(bytes), raw: bytes.toString('utf8') };

@@ -21,13 +21,14 @@ export async function askHelper(
   registry: string,
   env: Readonly<Record<string, string | undefined>>,
   signal?: AbortSignal,
+  timeoutMs = HELPER_TIMEOUT_MS,
 ): Promise<Credentials | undefined> {
   if (!/^[A-Za-z0-9_.-]+$/.test(helper))
     throw new Failure('InvalidArgument', `credential helper ${JSON.stringify(helper.slice(0, 128))} is no name of a program`);
   const doing = `error getting credentials - credential helper ${helper}`;
   let answer: string;
   try {
-    const options = { stdin: registry, env: helperEnvironment(env), timeoutMs: HELPER_TIMEOUT_MS, maxOutput: MAX_ANSWER };
+    const options = { stdin: registry, env: helperEnvironment(env), timeoutMs, maxOutput: MAX_ANSWER };
     const result = await run([`docker-credential-${helper}`, 'get'], signal === undefined ? options : { ...options, signal });
     if (result.code !== 0) {
       const said = `${result.stdout.toString('utf8')}${result.stderr}`.trim();
@@ -36,7 +37,10 @@ export async function askHelper(
     }
     answer = result.stdout.toString('utf8');
   } catch (error) {
-    throw wrap(doing, error);
+    signal?.throwIfAborted();
+    const failed = wrap(doing, error);
+    // Its deadline is no client's.
+    throw failed.kind === 'DeadlineExceeded' ? new Failure('Unavailable', failed.message, { cause: error, code: 'HELPER_HANGS' }) : failed;
   }
   return credentialsOf(answer, doing);
 }

@@ -8,6 +8,7 @@ import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { textOf } from '../errors/index.ts';
 import { silentLogger } from '../log/index.ts';
+import { askHelper } from './credential-helper.ts';
 import { AUTH_FILES_HELPER, findCredentials } from './credential-sources.ts';
 import { type Credentials, Secret, fingerprint, fromRequest } from './credentials.ts';
 import type { RegistryAuth } from './image.ts';
@@ -183,6 +184,15 @@ describe('a credential helper', () => {
     await assert.rejects(lookUp('x.io/a', missing), /credential helper nowhere: cannot run docker-credential-nowhere: ENOENT/);
     const odd = [file('odd-helper.json', { credHelpers: { 'x.io': '../../tmp/x' } })];
     await assert.rejects(lookUp('x.io/a', odd), /is no name of a program/);
+  });
+
+  it('[I25] that hangs is ended, and that is no deadline of the client', async () => {
+    const env = program('docker-credential-hang', 'exec sleep 60');
+    await assert.rejects(askHelper('hang', 'x.io', env, undefined, 200), {
+      kind: 'Unavailable',
+      message: /credential helper hang: `docker-credential-hang get` did not end within 200 ms/,
+    });
+    await assert.rejects(askHelper('hang', 'x.io', env, AbortSignal.timeout(200)), { name: 'TimeoutError' });
   });
 
   it('[a75] sees the environment that tells it where to look, and nothing that steers loaders', async () => {

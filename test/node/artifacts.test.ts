@@ -210,6 +210,7 @@ test('[I49, I51] a tag moves, and what fails leaves nothing', async () => {
     readdirSync(node.path(ARTIFACTS)).filter((name) => name.startsWith('oci-put-blob')),
     [],
   );
+  assert.deepEqual(blobs(), [], 'its config had come, and nobody needs it');
 });
 
 test('[I55, B59] additional stores come first, are pinned, spare the pull, and stay as they are', async () => {

@@ -156,6 +156,15 @@ describe('a proxy', () => {
     assert.ok(asked.includes(`GET http://${host}/v2/team/app/manifests/latest`), asked.join('\n'));
   });
 
+  it('[I18] is asked for docker.io by the name that its registry has', async () => {
+    const url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    asked.length = 0;
+    await fixture.configure({ env: { HTTPS_PROXY: url } }, conf());
+    fixture.renew();
+    await assert.rejects(fixture.images.pull('docker.io/busybox'));
+    assert.deepEqual(new Set(asked), new Set(['CONNECT registry-1.docker.io:443']));
+  });
+
   it('is not used for what NO_PROXY covers by an address block', async () => {
     const url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
     await use({ HTTPS_PROXY: url, HTTP_PROXY: url, NO_PROXY: '.svc,10.9.0.0/16' });

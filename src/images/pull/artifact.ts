@@ -37,11 +37,14 @@ export async function storeArtifact(
     await store.putBlob(blob.digest, blob.size, counted);
     onStep(blob, 'downloaded', blob.size);
   };
-  // A few at a time, in order: artifacts may have many large files.
-  for (let at = 0; at < distinct.length; at += AT_ONCE)
-    await together((shared) => distinct.slice(at, at + AT_ONCE).map((blob) => fetch(blob, shared)), signal);
   const { digest, bytes } = instance;
-  await store.add({ name, digest, mediaType: artifact.mediaType, manifest: bytes, blobs: distinct.map((blob) => blob.digest) });
+  const digests = distinct.map((blob) => blob.digest);
+  await store.gathering([...digests, digest], async () => {
+    // A few at a time, in order: artifacts may have many large files.
+    for (let at = 0; at < distinct.length; at += AT_ONCE)
+      await together((shared) => distinct.slice(at, at + AT_ONCE).map((blob) => fetch(blob, shared)), signal);
+    await store.add({ name, digest, mediaType: artifact.mediaType, manifest: bytes, blobs: digests });
+  });
   return hexOf(digest) as HexId;
 }
 

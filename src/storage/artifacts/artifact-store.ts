@@ -46,6 +46,8 @@ const INDEX = 'index.json';
 export class ArtifactStore {
   readonly #options: ArtifactStoreOptions;
   #lock: LockFile | undefined;
+  /** Blobs of artifacts that are being brought together, and of how many. */
+  readonly #gathered = new Map<string, number>();
 
   constructor(options: ArtifactStoreOptions) {
     this.#options = options;
@@ -71,6 +73,24 @@ export class ArtifactStore {
   /** Those that can be removed, whatever additional stores have under their names. */
   async listOwn(): Promise<readonly StoredArtifact[]> {
     return await this.#own('shared', () => this.#read(this.#options.root, false));
+  }
+
+  /** While `work` puts these blobs and adds their artifact nobody here removes one; if it fails, those that no artifact needs go. */
+  async gathering<T>(blobs: readonly Digest[], work: () => Promise<T>): Promise<T> {
+    for (const blob of blobs) this.#gathered.set(blob, (this.#gathered.get(blob) ?? 0) + 1);
+    let isDone = false;
+    try {
+      const result = await work();
+      isDone = true;
+      return result;
+    } finally {
+      for (const blob of blobs) {
+        const others = (this.#gathered.get(blob) ?? 1) - 1;
+        if (others === 0) this.#gathered.delete(blob);
+        else this.#gathered.set(blob, others);
+      }
+      if (!isDone) await this.#forget(blobs);
+    }
   }
 
   /** Stores a blob if it is not there, its digest verified. Nothing of it is left behind when it fails. */
@@ -172,16 +192,36 @@ export class ArtifactStore {
 
   /** Blobs of entries that went, unless another manifest names them too. */
   async #removeUnused(gone: readonly LayoutEntry[], kept: readonly LayoutEntry[], added: Digest | undefined): Promise<void> {
-    const { root } = this.#options;
-    const needed = new Set<string>();
-    const digestsOf = async (digest: Digest): Promise<readonly string[]> => {
-      const text = await readFile(blobPath(root, digest), 'utf8').catch(() => '');
-      return [digest, ...(text.match(/\bsha(?:256|384|512):[0-9a-f]{64,128}\b/g) ?? [])];
-    };
-    for (const entry of [...kept.map(({ digest }) => digest), ...(added === undefined ? [] : [added])])
-      for (const digest of await digestsOf(entry)) needed.add(digest);
-    for (const { digest } of gone)
-      for (const blob of await digestsOf(digest)) if (!needed.has(blob)) await rm(blobPath(root, blob as Digest), { force: true });
+    const blobs = await Promise.all(gone.map(({ digest }) => this.#digestsOf(digest)));
+    const needing = [...kept.map(({ digest }) => digest), ...(added === undefined ? [] : [added])];
+    await this.#removeUnneeded(blobs.flat(), needing);
+  }
+
+  /** Blobs that were put for an artifact that did not come about. */
+  async #forget(blobs: readonly Digest[]): Promise<void> {
+    try {
+      await this.#own('exclusive', async () => {
+        const { entries } = await readIndex(this.#options.root);
+        await this.#removeUnneeded(
+          blobs,
+          entries.map(({ digest }) => digest),
+        );
+      });
+    } catch (error) {
+      this.#options.log.warn(`Blobs of an artifact that was not pulled stay: ${textOf(error)}`);
+    }
+  }
+
+  async #removeUnneeded(blobs: readonly string[], needing: readonly Digest[]): Promise<void> {
+    const needed = new Set((await Promise.all(needing.map((digest) => this.#digestsOf(digest)))).flat());
+    for (const blob of blobs)
+      if (!needed.has(blob) && !this.#gathered.has(blob)) await rm(blobPath(this.#options.root, blob as Digest), { force: true });
+  }
+
+  /** A manifest's, and those that it names. */
+  async #digestsOf(manifest: Digest): Promise<readonly string[]> {
+    const text = await readFile(blobPath(this.#options.root, manifest), 'utf8').catch(() => '');
+    return [manifest, ...(text.match(/\bsha(?:256|384|512):[0-9a-f]{64,128}\b/g) ?? [])];
   }
 
   async #write(document: object): Promise<void> {
