@@ -1,5 +1,5 @@
 import type { Config } from '../config/index.ts';
-import { ImageService, type StorePlace } from '../images/index.ts';
+import { ImageService, forgetOneTimeAuth, type StorePlace } from '../images/index.ts';
 import type { Logger } from '../log/index.ts';
 import type { SystemdScopes } from '../resources/index.ts';
 import type { LayerUnpacker, Store } from '../storage/index.ts';
@@ -33,5 +33,6 @@ export async function buildImages(
   const registries = new LiveRegistries(images, settings, log);
   if (config.image.autoReloadRegistries) await registries.watch();
   await images.reload();
+  await forgetOneTimeAuth(settings.namespacedAuthDir, log);
   return { images, registries };
 }

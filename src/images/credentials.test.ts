@@ -12,7 +12,7 @@ import { askHelper } from './credential-helper.ts';
 import { AUTH_FILES_HELPER, findCredentials } from './credential-sources.ts';
 import { type Credentials, Secret, fingerprint, fromRequest } from './credentials.ts';
 import type { RegistryAuth } from './image.ts';
-import { takeOneTimeAuth } from './namespaced-auth.ts';
+import { forgetOneTimeAuth, takeOneTimeAuth } from './namespaced-auth.ts';
 import { normaliseReference } from './reference.ts';
 import type { AuthFileSource } from './settings.ts';
 
@@ -225,6 +225,15 @@ describe('one-time credentials of a namespace', () => {
     assert.equal(await takeOneTimeAuth(dir, '', 'busybox', silentLogger), undefined);
     await assert.rejects(takeOneTimeAuth(dir, '../x', 'busybox', silentLogger), /invalid namespace/);
     await assert.rejects(takeOneTimeAuth(dir, 'team', 'BUSYBOX', silentLogger), /^Failure: prepare temp auth file: parse image name: /);
+  });
+
+  it('[I26, a46] that a daemon had taken when it was killed are gone when the next one starts', async () => {
+    const own = mkdtempSync(join(dir, 'killed-'));
+    await forgetOneTimeAuth(own, silentLogger);
+    writeFileSync(join(own, `team-${createHash('sha256').update('x.io/a').digest('hex')}.json`), '{}');
+    assert.ok(await takeOneTimeAuth(own, 'team', 'x.io/a', silentLogger));
+    await forgetOneTimeAuth(own, silentLogger);
+    assert.deepEqual(readdirSync(own, { recursive: true }), ['in-use']);
   });
 
   it('[I26] that cannot be moved are removed all the same', async () => {

@@ -12,6 +12,7 @@ export type {
   PullResult,
   RegistryAuth,
 } from './image.ts';
+export { forgetOneTimeAuth } from './namespaced-auth.ts';
 export type { ImageReference } from './reference.ts';
 export { ImageService, type ImageServiceOptions } from './service.ts';
 export { type AuthFileSource, type HostEnvironment, type ImageSettings, type NetworkTimeouts, defaultImageSettings } from './settings.ts';

@@ -1,10 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { access, mkdir, rename, rm } from 'node:fs/promises';
+import { access, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { codeOf, textOf, wrap } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import { pathElement } from './trust/index.ts';
 import { type ImageReference, normaliseReference, repositoryOf } from './reference.ts';
+
+const IN_USE = 'in-use';
 
 /** A credentials file that serves one pull only. */
 export interface OneTimeAuth {
@@ -24,7 +26,7 @@ export async function takeOneTimeAuth(dir: string, namespace: string, image: str
   const laidDown = join(dir, `${stem}.json`);
   if (!(await exists(laidDown))) return undefined;
   log.info(`Using auth file for namespace ${namespace}: ${laidDown}`);
-  const inUse = join(dir, 'in-use');
+  const inUse = join(dir, IN_USE);
   const taken = join(inUse, `${stem}-${randomUUID()}.json`);
   await orRemoved(laidDown, 'unable to ensure in-use auth dir', () => mkdir(inUse, { recursive: true, mode: 0o700 }));
   await orRemoved(laidDown, 'unable to move auth file path to temporary location', () => rename(laidDown, taken));
@@ -33,6 +35,17 @@ export async function takeOneTimeAuth(dir: string, namespace: string, image: str
     end: () =>
       rm(taken, { force: true }).catch((error: unknown) => log.warn(`Unable to remove auth file: ${basename(taken)}: ${textOf(error)}`)),
   };
+}
+
+/** Removes what pulls of a daemon that was killed had taken, for the start of the next: nobody would find it, and it is secret. */
+export async function forgetOneTimeAuth(dir: string, log: Logger): Promise<void> {
+  if (dir === '') return;
+  const inUse = join(dir, IN_USE);
+  try {
+    for (const name of await readdir(inUse)) await rm(join(inUse, name), { force: true });
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') log.warn(`Unable to remove auth files of pulls that were cut off: ${textOf(error)}`);
+  }
 }
 
 function nameOf(image: string): string {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { BUSYBOX, type TestNode, imageReference, useNode } from '../harness/node.ts';
 import { containerConfig, podConfig, runPod, OBEDIENT } from '../harness/pods.ts';
@@ -21,6 +22,7 @@ const node = useNode(
     images: ['busybox', 'web'],
     config: `[crio.image]\ninsecure_registries = ["x.io"]\npinned_images = ["*/web*"]\n`,
     files: {
+      '/etc/crio/auth/in-use/team-of-a-pull-that-was-killed.json': '{}',
       '/etc/containers/registries.conf.d/20-other.conf': `[[registry]]\nlocation = "${OTHER}"\ninsecure = true\n`,
       '/etc/containers/registries.conf.d/10-mode.conf':
         'short-name-mode = "permissive"\nunqualified-search-registries = ["one.invalid", "two.invalid"]\n',
@@ -80,6 +82,10 @@ test('[I87] insecure_registries changes nothing, and says so', () => {
     node.log(),
     /Insecure registries option is deprecated and no longer effective\. Please use `insecure` in `registries\.conf` instead\./,
   );
+});
+
+test('[I26, a46] one-time credentials of a pull that was killed with its daemon are gone', () => {
+  assert.ok(!existsSync(node.path('/etc/crio/auth/in-use/team-of-a-pull-that-was-killed.json')));
 });
 
 test('[I82] a pause image that is no reference stops the start', async () => {

@@ -143,8 +143,8 @@ describe('progress of pulls', () => {
     const events = await read(await listening(web, 'pulls.sock'));
     web.close();
     assert.deepEqual(events, [
-      { layer: 'l', stage: 'download', bytes: 1, total: 2 },
-      { layer: 'l', stage: 'done', bytes: 2, total: 2 },
+      { layer: 'l', stage: 'download', bytes: 1, total: 2, from: '', isReused: false },
+      { layer: 'l', stage: 'done', bytes: 2, total: 2, from: '', isReused: false },
     ]);
   });
 
