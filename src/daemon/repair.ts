@@ -6,7 +6,7 @@ import { type Finding, type Store, describe } from '../storage/index.ts';
 import { shutdownWasUnclean } from './version-file.ts';
 
 /** Layers that nobody uses are debris after a day [J55]. */
-const ORPHAN_AGE_S = 24 * 3600;
+export const ORPHAN_AGE_S = 24 * 3600;
 
 /**
  * After a run that did not end in order, looks at the store and takes out what is damaged [J53, O36]; never more: a store that

@@ -2,6 +2,7 @@ import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
+import { chainOf } from './chains.ts';
 import type { Store } from './store.ts';
 import type { LayerRecord } from './types.ts';
 
@@ -34,10 +35,10 @@ export interface DiskUse {
 export async function diskUse(store: Store, isMounted: (layer: HexId) => boolean): Promise<DiskUse> {
   const [layers, images, containers] = [await store.layers(), await store.ownImages(), await store.containers()];
   const byId = new Map(layers.map((layer) => [layer.id, layer] as const));
-  const chains = new Map(images.map((image) => [image.id, chainOf(image.layer, byId)] as const));
+  const chains = new Map(images.map((image) => [image.id, [...chainOf(image.layer, (id) => byId.get(id))]] as const));
   const users = new Map<HexId, number>();
   for (const chain of chains.values()) for (const { id } of chain) users.set(id, (users.get(id) ?? 0) + 1);
-  const needed = new Set(containers.flatMap((container) => chainOf(container.layer, byId)).map(({ id }) => id));
+  const needed = new Set(containers.flatMap((container) => [...chainOf(container.layer, (id) => byId.get(id))]).map(({ id }) => id));
   const used = images.map((image): ImageUse => {
     const chain = chains.get(image.id) ?? [];
     const data = [...image.bigDataSizes.values()].reduce((sum, size) => sum + size, 0n);
@@ -66,15 +67,6 @@ export async function diskUse(store: Store, isMounted: (layer: HexId) => boolean
     orphans: orphans.map((layer) => ({ id: layer.id, size: sizeOf([layer]) })),
     staged: (await Promise.all(store.stagingDirectories.map(bytesBelow))).reduce((sum, bytes) => sum + bytes, 0n),
   };
-}
-
-function chainOf(top: HexId | undefined, layers: ReadonlyMap<HexId, LayerRecord>): LayerRecord[] {
-  const chain: LayerRecord[] = [];
-  for (let layer = top === undefined ? undefined : layers.get(top); layer !== undefined;) {
-    chain.push(layer);
-    layer = layer.parent === undefined ? undefined : layers.get(layer.parent);
-  }
-  return chain;
 }
 
 function sizeOf(layers: readonly LayerRecord[]): bigint {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fromRfc3339, nowNs, toRfc3339 } from '../clock/index.ts';
 import { Failure, codeOf } from '../errors/index.ts';
 import { type Digest, type HexId, sha256 } from '../ids/index.ts';
+import { chainOf } from './chains.ts';
 import { type Grave, buryLayer, moved } from './graves.ts';
 import type { Change, Records } from './ledger.ts';
 import { bigDataFileName } from './names.ts';
@@ -134,11 +135,7 @@ export function topLayer(records: Records, id: HexId): HexId {
 export function imageSize(records: Records, image: ImageRecord): bigint {
   let size = 0n;
   for (const bytes of image.bigDataSizes.values()) size += bytes;
-  for (let id = image.layer; id !== undefined;) {
-    const layer = records.layers.get(id);
-    if (layer !== undefined && layer.diffSize > 0n) size += layer.diffSize;
-    id = layer?.parent;
-  }
+  for (const { diffSize } of chainOf(image.layer, (id) => records.layers.get(id))) if (diffSize > 0n) size += diffSize;
   return size;
 }
 

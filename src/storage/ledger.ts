@@ -1,6 +1,6 @@
 import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
-import { codeOf, textOf } from '../errors/index.ts';
+import { textOf } from '../errors/index.ts';
 import type { BlockingCalls } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { LockFile } from './locks/lock-file.ts';
@@ -12,7 +12,7 @@ import { containerFormat, imageFormat, layerFormat, mountFormat, type MountRecor
 import { ImageSet } from './records/images.ts';
 import { LayerSet } from './records/layers.ts';
 import type { RecordList } from './records/list.ts';
-import type { Reserve } from './reserve.ts';
+import { type Reserve, withReserve } from './reserve.ts';
 import type { Roots } from './places.ts';
 import type { ImageRecord, LayerRecord } from './types.ts';
 
@@ -249,12 +249,7 @@ export class Ledger {
 
   /** On a full disk removals get the reserve's space: they are the way out. */
   async #saveWithReserve(kind: ChangeKind): Promise<void> {
-    try {
-      await this.#save(kind);
-    } catch (error) {
-      if (kind !== 'remove' || codeOf(error) !== 'ENOSPC' || !this.#releaseReserves()) throw error;
-      await this.#save(kind);
-    }
+    await (kind === 'remove' ? withReserve(this.#reserves, () => this.#save(kind)) : this.#save(kind));
   }
 
   /** First everything that may run out of space, then the announcements, then the renames. */
@@ -273,10 +268,6 @@ export class Ledger {
       domain.generation++;
     }
     for (const file of prepared) await file.commit();
-  }
-
-  #releaseReserves(): boolean {
-    return this.#reserves.map((reserve) => reserve.release()).includes(true);
   }
 
   #domains(kind: ChangeKind): readonly Domain[] {

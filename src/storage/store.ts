@@ -5,9 +5,10 @@ import { unmountIfMounted } from '../linux/index.ts';
 import type { Outstanding } from '../sync/index.ts';
 import type { LayerContents } from './archive/index.ts';
 import type { ArtifactStore } from './artifacts/artifact-store.ts';
+import { chainOf } from './chains.ts';
 import type { Health } from './check/health.ts';
 import { containerDirectory, containerRoots, deleteContainer, freeNames, mountOptionsOf, unknownContainer } from './containers.ts';
-import { collectGarbage } from './garbage.ts';
+import { collectGarbage, collectOrphans } from './garbage.ts';
 import { idMapOf, noIdMaps } from './id-maps/container.ts';
 import { ImageIndex } from './image-index.ts';
 import { isDecrypted, mayReuse } from './decrypted-layers.ts';
@@ -61,11 +62,10 @@ export class Store {
     const store = new Store(parts);
     try {
       await parts.ledger.change('make', () => ({ result: undefined }));
-      for (const staging of parts.stagings) {
-        await staging.recover();
-        staging.prepare();
-      }
-      if (parts.isDaemon) await store.health.mendUnsynced();
+      for (const staging of parts.stagings) await staging.recover();
+      if (!parts.isDaemon) return store;
+      for (const staging of parts.stagings) staging.prepare();
+      await store.health.mendUnsynced();
       for (const reserve of parts.reserves) await reserve.refill();
       return store;
     } catch (error) {
@@ -93,9 +93,18 @@ export class Store {
 
   /** Finds what a crash left, for the start of the daemon [J44]; it leaves the disk in the background, see `settled`. */
   async collectGarbage(): Promise<void> {
-    const graves = await this.#ledger.change('remove', (records) => collectGarbage(records, this.#places));
-    void this.#parts.removeAll(graves);
+    const { log, removeAll } = this.#parts;
+    const { graves, kept } = await this.#ledger.change('remove', (records) => collectGarbage(records, this.#places));
+    for (const layer of kept) log.warn(`No record names layer ${layer}, but mounted containers stand upon it: it is left as it is`);
+    void removeAll(graves);
     await this.artifacts.collectGarbage();
+  }
+
+  /** Removes image layers that nobody has needed for so many seconds; settles when their space is free, and answers how many they were. */
+  async collectOrphans(olderThanS: number): Promise<number> {
+    const { graves, count } = await this.#ledger.change('remove', (records) => collectOrphans(records, this.#places, olderThanS));
+    await this.#parts.removeAll(graves);
+    return count;
   }
 
   /** Removes what processes that died while they made something left in their own directories. */
@@ -212,9 +221,20 @@ export class Store {
 
   // Layers
 
-  /** The layer of that id, in whatever store. */
+  /** The layer of that id, in whatever store; undefined too where its directory is damaged, so that a pull makes it anew (p28). */
   async layer(id: HexId): Promise<LayerRecord | undefined> {
-    return await this.#ledger.read('layers', ({ layers }) => layers.get(id));
+    const { log, places } = this.#parts;
+    return await this.#ledger.read('layers', ({ layers }) => {
+      const layer = layers.get(id);
+      const damage = layer === undefined ? undefined : places.driver.damage(layer);
+      if (damage !== undefined) log.warn(`Damaged: layer ${id}: ${damage}`);
+      return damage === undefined ? layer : undefined;
+    });
+  }
+
+  /** A layer and all below it that are known, topmost first. */
+  async layerChain(top: HexId | undefined): Promise<readonly LayerRecord[]> {
+    return await this.#ledger.read('layers', ({ layers }) => [...chainOf(top, (id) => layers.get(id))]);
   }
 
   /** The own ones: not those of additional image stores. */

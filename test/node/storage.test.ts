@@ -35,6 +35,10 @@ test('[J27] [J42] [J44] unknown keys survive, incomplete layers go, lost links c
   await scenario('foreign');
 });
 
+test('[J43] [J44] [p28] lost records, records that stand upon themselves, odd staging directories: nothing hangs, and nothing that is in use goes', async () => {
+  await scenario('lost');
+});
+
 test('[J35] a container with an id map sees its files as its own, and the image stays as it is', async () => {
   await scenario('idmap');
 });

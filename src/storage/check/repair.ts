@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { HexId } from '../../ids/index.ts';
+import { neededLayers } from '../chains.ts';
 import { containerRoots } from '../containers.ts';
 import { type Grave, buryLayer } from '../graves.ts';
 import { imageDirectory } from '../images.ts';
@@ -63,12 +64,7 @@ function removeImages(records: Records, damaged: ReadonlySet<HexId>, paths: stri
 
 /** Damaged or orphaned layers and all upon them, the topmost first, as far as no image and no container needs them. */
 function removeLayers(records: Records, wanted: ReadonlySet<HexId>): HexId[] {
-  const used = new Set<HexId>();
-  const tops = [
-    ...records.images.values().flatMap((image) => [image.layer, ...image.mappedLayers]),
-    ...records.containers.values().map((container) => container.layer),
-  ];
-  for (const top of tops) for (let id = top; id !== undefined && !used.has(id); id = records.layers.get(id)?.parent) used.add(id);
+  const used = neededLayers(records);
   const children = Map.groupBy(records.layers.values(), ({ parent }) => parent);
   const removed: HexId[] = [];
   const seen = new Set<HexId>();

@@ -207,6 +207,61 @@ async function foreign(): Promise<void> {
   assert.equal(checkStore().images.size, 1);
 }
 
+/** Records that were lost, or that stand upon themselves, and what lies where layers are made: nothing hangs, nothing that is in use goes. */
+async function lost(): Promise<void> {
+  mkdirSync(join(G, 'overlay/staging/stale/dir'), { recursive: true });
+  symlinkSync('/nowhere', join(G, 'overlay/staging/dangling'));
+  const store = await openStore();
+  assert.ok(!existsSync(join(G, 'overlay/staging/stale')));
+  const image = await makeImage(store, 'example.com/a:1', 2);
+  const running = await makeContainer(store, image, 'k8s_running');
+  const merged = await store.mountContainer(running.id);
+  const unused = await makeImage(store, 'example.com/unused:1');
+  const directory = (layer: string | undefined) => join(G, 'overlay', layer ?? '');
+  const inode = statSync(directory(image.layer)).ino;
+
+  const layers = join(G, 'overlay-layers/layers.json');
+  const whole = readFileSync(layers, 'utf8');
+  const rows = JSON.parse(whole) as { id: string; parent?: string }[];
+  writeFileSync(layers, JSON.stringify(rows.map((row) => (row.id === image.layer ? row : { ...row, parent: image.layer }))));
+  assert.equal((await store.imageSize(image.id)) / 1024n, 2n, 'each layer counts once');
+  assert.equal((await store.layerChain(image.layer)).length, 2);
+  assert.ok((await store.health.check({ digests: true, contents: true, maxOrphanAgeS: 0 })).length > 0);
+
+  writeFileSync(layers, '');
+  await store.collectGarbage();
+  await store.settled();
+  assert.ok(!existsSync(directory(unused.layer)));
+  assert.match(logged.join(''), new RegExp(`No record names layer ${image.layer}, but mounted containers stand upon it`));
+  assert.equal((await makeImage(store, 'example.com/a:1', 2)).layer, image.layer);
+  assert.deepEqual([readFileSync(join(merged, 'layer-0'), 'utf8'), statSync(directory(image.layer)).ino], ['0', inode]);
+  await store.deleteContainer(running.id);
+  await store.deleteImage(unused.id);
+  await store.settled();
+
+  // Layers of pulls that were given up: gone when they are old enough, but not what is needed, named, mounted or young.
+  const [given, up] = [await makeImage(store, 'example.com/given-up:1', 2), await makeImage(store, 'example.com/young:1')];
+  const images = join(G, 'overlay-images/images.json');
+  writeFileSync(images, JSON.stringify((JSON.parse(readFileSync(images, 'utf8')) as { id: string }[]).filter(({ id }) => id === image.id)));
+  writeFileSync(join(G, 'overlay-images/images.lock'), Buffer.alloc(64, 9));
+  const aged = (JSON.parse(readFileSync(layers, 'utf8')) as { id: string }[]).map((row) =>
+    row.id === up.layer ? row : { ...row, created: '2026-01-02T03:04:05Z' },
+  );
+  writeFileSync(layers, JSON.stringify(aged));
+  assert.equal(await store.collectOrphans(3600), 2);
+  assert.deepEqual(
+    [given.layer, up.layer, image.layer].map((layer) => existsSync(directory(layer))),
+    [false, true, true],
+  );
+  assert.equal(await store.collectOrphans(3600), 0);
+  await store.deleteImage(image.id);
+  assert.equal(await store.collectOrphans(-1), 1);
+  await store.collectGarbage();
+  await store.close();
+  rmSync(join(G, 'overlay/staging/dangling'));
+  assert.equal(checkStore().layers.size, 0);
+}
+
 async function idmap(): Promise<void> {
   const store = await openStore();
   const image = await makeImage(store, 'example.com/a:1', 2);
@@ -309,7 +364,7 @@ async function contended(): Promise<void> {
   await store.close();
 }
 
-const scenarios = { lifecycle, images, deep, names, foreign, idmap, hammer, recover, full, contended };
+const scenarios = { lifecycle, images, deep, names, foreign, lost, idmap, hammer, recover, full, contended };
 const [name = '', ...args] = process.argv.slice(2);
 if (!Object.hasOwn(scenarios, name)) throw new Error(`no scenario ${name}`);
 await scenarios[name as keyof typeof scenarios](...args);
