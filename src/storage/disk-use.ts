@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { codeOf } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
 import { chainOf } from './chains.ts';
+import { type Share, bytesOnDisk } from './on-disk.ts';
 import type { Store } from './store.ts';
 import type { LayerRecord } from './types.ts';
 
@@ -27,8 +28,8 @@ export interface DiskUse {
   readonly artifacts: readonly { readonly name: string; readonly size: bigint }[];
   /** Layers that no image and no container uses: `crio check --repair` removes them. */
   readonly orphans: readonly { readonly id: HexId; readonly size: bigint }[];
-  /** What is being made or removed. */
-  readonly staged: bigint;
+  /** Everything below the storage root and the image store, in allocated bytes by what it is for. */
+  readonly onDisk: Readonly<Record<Share, bigint>>;
 }
 
 /** Reads records, and walks what they do not know the size of: writable layers, artifacts, staging directories. */
@@ -65,7 +66,14 @@ export async function diskUse(store: Store, isMounted: (layer: HexId) => boolean
     containers: await Promise.all(measured),
     artifacts: await Promise.all(artifacts),
     orphans: orphans.map((layer) => ({ id: layer.id, size: sizeOf([layer]) })),
-    staged: (await Promise.all(store.stagingDirectories.map(bytesBelow))).reduce((sum, bytes) => sum + bytes, 0n),
+    onDisk: await bytesOnDisk([...new Set([store.graphRoot, store.imageRoot])], {
+      layer: (id) => {
+        if (!byId.has(id as HexId)) return 'unknown';
+        return users.has(id as HexId) ? 'images' : needed.has(id as HexId) ? 'containers' : 'unneeded';
+      },
+      isImage: (id) => chains.has(id as HexId),
+      isContainer: (id) => containers.some((container) => container.id === id),
+    }),
   };
 }
 

@@ -117,13 +117,6 @@ export class Store {
     return this.#parts.stagings.flatMap((staging) => staging.debris());
   }
 
-  /** What is being made or removed lies in these. */
-  get stagingDirectories(): string[] {
-    const { graphRoot, imageRoot } = this;
-    const below = (root: string) => ['overlay/staging', 'overlay/tempdirs', 'overlay-layers/tmp'].map((name) => join(root, name));
-    return [...new Set([graphRoot, imageRoot])].flatMap(below);
-  }
-
   /** Makes all contents durable (syncfs), off the main thread: before layers are committed. */
   syncFileSystem(): Promise<void> {
     return this.#parts.sync();

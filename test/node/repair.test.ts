@@ -48,7 +48,7 @@ function giveUp(): string {
 const check = (...args: string[]) => node.crio(['check', ...args], { mayFail: true });
 
 test('[A205, A208, J58] crio check says nothing of a sound store, beside the daemon', async () => {
-  for (const args of [[], ['--quick'], ['--age', '0'], ['-a', ''], ['--age=-1h30m']]) {
+  for (const args of [[], ['--quick', '-a', ''], ['--age=-1h30m']]) {
     const { code, stdout, stderr } = await check(...args);
     assert.equal(`${stdout.toString('utf8')}${code}`, '0', stderr);
     assert.match(stderr, /Checking storage directory \/var\/lib\/containers\/storage for errors/);
@@ -118,7 +118,7 @@ test('[A212] a store whose records cannot be read is not opened, and nothing is 
   writeFileSync(file, whole);
   assert.equal(code, 1);
   assert.match(stderr, /unable to open storage: .*layers\.json cannot be read/);
-  assert.equal((await check('--quick')).code, 0);
+  assert.equal((await check('--quick', '--age', '0')).code, 0);
 });
 
 test('[J52, J53, O36, p23, p28] after an end that was none, the start takes out what is damaged, keeps the rest, and pulls it again', async () => {
@@ -160,6 +160,16 @@ async function fill(): Promise<void> {
   assert.equal(await free(), 0);
 }
 
+/** What the file system has given, but for what `crio df` tells of: its own. */
+async function unaccounted(): Promise<bigint> {
+  await node.exec(['sync']);
+  const use = JSON.parse((await node.crio(['df', '-o', 'json'])).stdout.toString('utf8')) as { onDisk: Record<string, number> };
+  assert.equal(use.onDisk['unknown'], 0);
+  const stat = (await node.exec(['stat', '-f', '-c', '%b %f %S', GRAPH])).stdout.toString('utf8').split(' ').map(BigInt);
+  const [blocks = 0n, unused = 0n, size = 0n] = stat;
+  return (blocks - unused) * size - Object.values(use.onDisk).reduce((sum, bytes) => sum + BigInt(bytes), 0n);
+}
+
 async function free(): Promise<number> {
   const [blocks, size] = (await node.exec(['stat', '-f', '-c', '%a %S', GRAPH])).stdout.toString('utf8').split(' ').map(Number);
   return (blocks ?? 0) * (size ?? 0);
@@ -168,6 +178,7 @@ async function free(): Promise<number> {
 test('[p23] on a disk without a free byte whoever frees it can start and work: containers, pods and images are removed', async () => {
   const pods = [podConfig(node.machine, 'first'), podConfig(node.machine, 'second')];
   const [first, second] = [await runPod(node.client, pods[0] ?? assert.fail(), containerConfig('c', BUSYBOX, OBEDIENT)), pods[1]];
+  const own = await unaccounted();
   await fill();
   await assert.rejects(node.client.RunPodSandbox({ config: second }), /ENOSPC: .*\(crio df tells what takes up the space; /);
   for (const command of ['df', 'check']) assert.equal((await node.crio([command], { mayFail: true })).code, 0, command);
@@ -185,6 +196,12 @@ test('[p23] on a disk without a free byte whoever frees it can start and work: c
   for (const { id } of (await node.client.ListImages({})).images) await node.client.RemoveImage({ image: { image: id } });
   assert.ok((await free()) > 1_500_000, `${await free()} bytes are free`);
   await node.exec(['rm', `${GRAPH}/filler`]);
-  await node.client.PullImage({ image: { image: WEB } });
-  assert.equal((await check()).code, 0);
+  // After a pull that was cut off every byte is accounted for, too.
+  const pull = node.client.PullImage({ image: { image: WEB } }).catch(() => {});
+  await delay(Math.random() * 100);
+  await node.kill9();
+  await pull;
+  await node.start();
+  const more = Number((await unaccounted()) - own);
+  assert.ok(Math.abs(more) < 8192, `${more} bytes are on the disk that crio df does not tell of`);
 });
