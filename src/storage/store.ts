@@ -248,17 +248,19 @@ export class Store {
   }
 
   /**
-   * Where the own layers that were unpacked have their files, the newest first; not those that were decrypted, as checksums alone
-   * must not open them either [a47]. Nothing keeps them there.
+   * Where layers that were unpacked have their files, the own ones first and of them the newest; not those that were decrypted, as
+   * checksums alone must not open them either [a47]. Nothing keeps them there.
    */
   async layerContents(): Promise<readonly LayerContents[]> {
-    const contentsOf = ({ id }: LayerRecord): LayerContents => ({
-      diffDir: this.layerDiffDirectory(id),
-      tarSplitPath: tarSplitPath(this.graphRoot, id),
-    });
-    return await this.#ledger.read('layers', (records) => {
-      const open = [...records.layers.values()].filter((layer) => layer.diffDigest !== undefined && !isDecrypted(layer));
-      return open.toReversed().map(contentsOf);
+    return await this.#ledger.read('layers', ({ layers }) => {
+      const contents = [...layers.everywhere()].flatMap((layer) => {
+        if (layer.diffDigest === undefined || isDecrypted(layer)) return [];
+        const diffDir = this.layerDiffDirectory(layer.id);
+        const isForeign = layers.own(layer.id) === undefined;
+        const root = isForeign ? join(diffDir, '../../..') : this.graphRoot;
+        return [{ isForeign, diffDir, tarSplitPath: tarSplitPath(root, layer.id) }];
+      });
+      return contents.toReversed().toSorted((a, b) => Number(a.isForeign) - Number(b.isForeign));
     });
   }
 
