@@ -9,6 +9,7 @@ import { type Grave, buryLayer, removeGraves } from './graves.ts';
 import { ImageMaker } from './image-maker.ts';
 import { Ledger, type Records } from './ledger.ts';
 import type { Places, Roots } from './places.ts';
+import { settingAside } from './records/set-aside.ts';
 import { Reserve, releaseAll, withReserve } from './reserve.ts';
 import { Staging } from './staging.ts';
 import { Unsynced } from './unsynced.ts';
@@ -90,7 +91,9 @@ export function partsOf(options: StoreOptions, roots: Roots): StoreParts {
   // A full disk must not keep away who can free it.
   const reinitialise = () => withReserve(reserves, () => driver.initialise());
   const hooks = { reinitialise, layersLoaded: () => driver.homes.forget(), deleteIncomplete };
-  const ledger = new Ledger({ roots, calls, reserves, log, hooks });
+  const isIdle = () => driver.carrying().size === 0;
+  const isDaemon = options.isDaemon !== false;
+  const ledger = new Ledger({ roots, calls, reserves, setAside: isDaemon ? settingAside(isIdle, log) : undefined, log, hooks });
   const artifacts = new ArtifactStore({
     root: join(graphRoot, 'artifacts'),
     additional: options.additionalArtifactStores ?? [],
@@ -100,6 +103,5 @@ export function partsOf(options: StoreOptions, roots: Roots): StoreParts {
   const health = new Health({ ledger, places, unsynced, removeAll, log });
   const images = new ImageMaker(ledger, places);
   const containers = new ContainerMaker({ ledger, places, calls, log });
-  const isDaemon = options.isDaemon !== false;
   return { log, isDaemon, places, calls, ledger, stagings, reserves, unsynced, artifacts, health, containers, images, sync, removeAll };
 }
