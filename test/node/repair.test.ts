@@ -114,7 +114,9 @@ test('[A212] a store whose records cannot be read is not opened, and nothing is 
   const file = node.path(`${GRAPH}/overlay-layers/layers.json`);
   const whole = readFileSync(file);
   writeFileSync(file, whole.subarray(0, whole.length / 2));
-  const { code, stderr } = await check('--repair', '--wipe', '--force');
+  const beside = await check('--repair', '--wipe', '--force');
+  assert.match(beside.stderr, /a daemon is running .* its storage is not wiped under it/);
+  const { code, stderr } = await check('--repair', '--force');
   writeFileSync(file, whole);
   assert.equal(code, 1);
   assert.match(stderr, /unable to open storage: .*layers\.json cannot be read/);

@@ -251,6 +251,13 @@ describe('a check of the store', () => {
     await fixture.store.mountContainer(container.id);
     assert.equal((await health.repair(found, { removeContainers: true })).remaining.length, found.length);
     await fixture.store.unmountContainer(container.id, true);
+    // Nor one that a container has as a volume, of which only the mount tells.
+    await fixture.store.mountImage(imageId);
+    assert.deepEqual(
+      (await health.repair(found, { removeContainers: true })).remaining.map(({ kind }) => kind),
+      found.map(({ kind }) => kind).filter((kind) => kind !== 'container'),
+    );
+    await fixture.store.unmountImage(imageId);
     assert.deepEqual((await health.repair(found, { removeContainers: true })).remaining, []);
     assert.deepEqual(fixture.records(), []);
     assert.equal(await fixture.store.container(container.id), undefined);

@@ -1,5 +1,5 @@
 import { status } from '@grpc/grpc-js';
-import { Failure, type FailureKind, codeOf, kindOf, textOf } from '../../errors/index.ts';
+import { type FailureKind, adviceOf, kindOf, textOf } from '../../errors/index.ts';
 
 /** The one place where kinds of failures become gRPC codes. */
 const CODES = {
@@ -20,14 +20,9 @@ const CODES = {
 /** The text travels in a header, percent-encoded, and the headers of an answer are small; a runtime's stderr need not be. */
 const MAX_TEXT = 8 * 1024;
 
-/** The same advice, wherever it was that there was no space. */
-const FULL: ReadonlyMap<string, string> = new Map(
-  ['ENOSPC', 'EDQUOT'].map((code) => [code, 'crio df tells what takes up the space; containers, pods and images can still be removed.']),
-);
-
 /** What a client gets for an error: code and text; advice goes behind the text, where there is any. */
 export function statusOf(error: unknown): { readonly code: status; readonly details: string } {
-  const what = error instanceof Failure && error.advice !== undefined ? error.advice : FULL.get(codeOf(error) ?? '');
+  const what = adviceOf(error);
   const advice = what === undefined ? '' : ` (${what})`;
   const text = textOf(error);
   const shown = text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT / 2)} … ${text.slice(-MAX_TEXT / 2)}`.toWellFormed();
