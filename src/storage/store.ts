@@ -164,7 +164,7 @@ export class Store {
     return await this.#ledger.read('images', ({ images }) => [...images.values()].filter(({ id }) => images.own(id) !== undefined));
   }
 
-  /** Refused while a container uses the image; its layers go unless somebody else needs them. Settles when their space is free. */
+  /** Refused while a container uses the image, or it is mounted; its layers go unless somebody else needs them. Settles when their space is free. */
   async deleteImage(id: HexId): Promise<void> {
     const graves = await this.#ledger.change('remove', (records) => deleteImage(records, this.#places, id));
     await this.#parts.removeAll(graves);

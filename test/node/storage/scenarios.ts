@@ -102,6 +102,7 @@ async function images(): Promise<void> {
     [],
   );
   assert.equal(mountpoints()[0]?.count, 2);
+  await assert.rejects(one.deleteImage(b.id), { kind: 'FailedPrecondition', code: 'IMAGE_IN_USE' });
   await one.unmountImage(b.id);
   await one.unmountImage(b.id);
   assert.equal(overlays().length, 0);
