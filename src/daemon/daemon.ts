@@ -91,7 +91,8 @@ async function startDaemon({ config, flags, env, log, reloads }: Start): Promise
     notifyReady(env, log);
     void pullAgain(lost, node.images, log);
     const background = new Background(behind);
-    const orphans = new OrphanCollection(node.store, ORPHAN_AGE_S, log);
+    // The sound layers of images that were lost are for their pull.
+    const orphans = new OrphanCollection(node.store, { olderThanS: ORPHAN_AGE_S, atOnce: lost.length === 0, log });
     return { stop: () => stop({ listener, server, streaming, node, state, background, orphans, log }) };
   } catch (error) {
     await listener.close();

@@ -5,7 +5,7 @@ import type { Store } from '../storage/index.ts';
 const EVERY_MS = 3600_000;
 
 /**
- * Now and every hour removes image layers that nobody has needed for a day: pulls that were given up leave them for the next try, and
+ * Every hour, and `atOnce` if that is wanted, removes image layers that nobody has needed for a day: pulls that were given up leave them for the next try, and
  * the kubelet's garbage collection, which counts images, does not know of them (p23).
  */
 export class OrphanCollection {
@@ -15,11 +15,11 @@ export class OrphanCollection {
   readonly #timer: NodeJS.Timeout;
   #work: Promise<void>;
 
-  constructor(store: Pick<Store, 'collectOrphans'>, olderThanS: number, log: Logger) {
+  constructor(store: Pick<Store, 'collectOrphans'>, o: { readonly olderThanS: number; readonly atOnce: boolean; readonly log: Logger }) {
     this.#store = store;
-    this.#olderThanS = olderThanS;
-    this.#log = log;
-    this.#work = this.#collect();
+    this.#olderThanS = o.olderThanS;
+    this.#log = o.log;
+    this.#work = o.atOnce ? this.#collect() : Promise.resolve();
     const again = () => {
       this.#work = this.#work.then(() => this.#collect());
     };

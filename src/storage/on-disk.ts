@@ -1,7 +1,8 @@
 import { lstatSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { relative } from 'node:path';
 import { codeOf } from '../errors/index.ts';
 import { run } from '../process/index.ts';
+import { reserveFiles } from './reserve.ts';
 
 const WALK_TIMEOUT_MS = 30 * 60_000;
 
@@ -37,7 +38,7 @@ export async function bytesOnDisk(roots: readonly string[], known: KnownIds): Pr
     if (parts.length > 0) sums[shareOf(parts.slice(0, -1), known)] -= bytes;
   }
   for (const root of roots) {
-    const reserve = allocated(join(root, '.crio-reserve'));
+    const reserve = reserveFiles(root).reduce((sum, path) => sum + allocated(path), 0n);
     sums.reserve += reserve;
     sums.other -= reserve;
   }

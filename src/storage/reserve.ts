@@ -1,48 +1,61 @@
 import { rmSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import { codeOf, textOf } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 
-/** Enough for all record files of a big node at once. */
-const RESERVE_BYTES = 1024 * 1024;
+/** Together enough for all record files of a big node at once, in bytes and in inodes. */
+const FILES = 8;
+const FILE_BYTES = 128 * 1024;
 const PIECE = Buffer.alloc(64 * 1024);
 
-/** A file that only takes up space, so that removing something can still write its records when the disk is full (needs p23). */
+/** The files of the reserve below a root. */
+export function reserveFiles(root: string): readonly string[] {
+  const first = join(root, '.crio-reserve');
+  return Array.from({ length: FILES }, (_, index) => (index === 0 ? first : `${first}.${index}`));
+}
+
+/** Files that only take up space, so that removing something can still write its records when the disk is full (needs p23). */
 export class Reserve {
-  readonly #path: string;
+  readonly #root: string;
+  readonly #paths: readonly string[];
   readonly #log: Logger;
   #filling: Promise<void> | undefined;
 
-  constructor(path: string, log: Logger) {
-    this.#path = path;
+  constructor(root: string, log: Logger) {
+    this.#root = root;
+    this.#paths = reserveFiles(root);
     this.#log = log;
   }
 
   /** Gives the space back; answers whether there was any. */
   release(): boolean {
-    if (this.#size() === 0) return false;
-    rmSync(this.#path, { force: true });
-    this.#log.warn(`No space left below ${this.#path}: gave the reserve back`);
-    return true;
+    const kept = this.#paths.filter((path) => sizeOf(path) !== undefined);
+    for (const path of kept) rmSync(path, { force: true });
+    if (kept.length > 0) this.#log.warn(`No space left below ${this.#root}: gave the reserve back`);
+    return kept.length > 0;
   }
 
   /** Takes the space again; on a disk that is nearly full what there is: who comes next would leave nothing for a removal. */
   async refill(): Promise<void> {
-    if (this.#size() < RESERVE_BYTES) await (this.#filling ??= this.#fill().finally(() => (this.#filling = undefined)));
+    if (this.#paths.some((path) => (sizeOf(path) ?? 0) < FILE_BYTES))
+      await (this.#filling ??= this.#fill().finally(() => (this.#filling = undefined)));
   }
 
   async #fill(): Promise<void> {
     try {
-      await using file = await open(this.#path, 'a', 0o600);
-      for (let size = this.#size(); size < RESERVE_BYTES;) size += (await file.write(PIECE)).bytesWritten;
+      for (const path of this.#paths) {
+        await using file = await open(path, 'a', 0o600);
+        for (let size = sizeOf(path) ?? 0; size < FILE_BYTES;) size += (await file.write(PIECE)).bytesWritten;
+      }
     } catch (error) {
       if (!isFull(error)) this.#log.warn(`Could not keep a reserve: ${textOf(error)}`);
     }
   }
+}
 
-  #size(): number {
-    return statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0;
-  }
+function sizeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.size;
 }
 
 /** Whether there was no space for something, or it would have been more than a quota allows. */

@@ -204,6 +204,12 @@ test('[p23] on a disk without a free byte whoever frees it can start and work: c
   await node.kill9();
   await pull;
   await node.start();
+  // Nor need there be an inode.
+  await node.client.PullImage({ image: { image: WEB } });
+  await node.exec(['sh', '-c', `mkdir ${GRAPH}/inodes; cd ${GRAPH}/inodes; i=0; while true >$i; do i=$((i+1)); done`], { mayFail: true });
+  await assert.rejects(node.client.PullImage({ image: { image: BUSYBOX } }), /ENOSPC/);
+  for (const { id } of (await node.client.ListImages({})).images) await node.client.RemoveImage({ image: { image: id } });
+  await node.exec(['rm', '-r', `${GRAPH}/inodes`]);
   const more = Number((await unaccounted()) - own);
   assert.ok(Math.abs(more) < 8192, `${more} bytes are on the disk that crio df does not tell of`);
 });
