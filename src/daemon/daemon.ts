@@ -8,7 +8,7 @@ import { type Node, buildNode } from './build.ts';
 import { buildLogger } from './log.ts';
 import { notifyReady } from './notify.ts';
 import { OrphanCollection } from './orphans.ts';
-import { ORPHAN_AGE_S, mendStore, pullAgain } from './repair.ts';
+import { ORPHAN_AGE_S, mendOnSight, mendStore, pullAgain } from './repair.ts';
 import { type RegistriesFlags, cgroupManagerOf, streamingSettings } from './settings.ts';
 import { ReloadSignal, stopSignal, surviveDefects } from './signals.ts';
 import { StateFiles } from './version-file.ts';
@@ -90,6 +90,7 @@ async function startDaemon({ config, flags, env, log, reloads }: Start): Promise
     reloads.serve(() => node.registries.reload());
     notifyReady(env, log);
     void pullAgain(lost, node.images, log);
+    mendOnSight(node.store, node.images, log);
     const background = new Background(behind);
     // The sound layers of images that were lost are for their pull.
     const orphans = new OrphanCollection(node.store, { olderThanS: ORPHAN_AGE_S, atOnce: lost.length === 0, log });

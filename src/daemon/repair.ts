@@ -45,6 +45,16 @@ export async function pullAgain(names: readonly string[], images: ImageService, 
   }
 }
 
+/** Pulls an image again, in the background, whenever layers of it turn out to be damaged: a kubelet that sees the image does not [p28]. */
+export function mendOnSight(store: Store, images: ImageService, log: Logger): void {
+  store.health.onDamaged = (id) => {
+    void store
+      .images()
+      .then(async (all) => await pullAgain(all.find((image) => image.id === id)?.names.slice(0, 1) ?? [], images, log))
+      .catch((error: unknown) => log.warn(`Image ${id} is damaged: ${textOf(error)}`));
+  };
+}
+
 function tell(findings: readonly Finding[], log: Logger): void {
   for (const finding of findings) log.warn(`Damaged: ${describe(finding)}`);
 }

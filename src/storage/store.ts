@@ -289,7 +289,7 @@ export class Store {
 
   /** Volatile; with its layer, `containerDirectory` and `containerRunDirectory`. A name in use is AlreadyExists, code NAME_IN_USE. */
   async createContainer(wanted: NewContainer): Promise<ContainerRecord> {
-    return await this.#parts.containers.create(wanted);
+    return await this.#lookingAfter(this.#parts.containers.create(wanted), () => wanted.imageId);
   }
 
   async setContainerMetadata(id: HexId, metadata: string): Promise<void> {
@@ -303,7 +303,7 @@ export class Store {
 
   /** Mounts the container's root file system and answers where. Mounted already counts one more user. */
   async mountContainer(id: HexId, request: MountRequest = {}): Promise<string> {
-    return await this.#ledger.change('make', (records) => {
+    const mounting = this.#ledger.change('make', (records) => {
       const container = records.containers.get(id);
       if (container === undefined) throw unknownContainer(id);
       const layer = records.layers.get(container.layer);
@@ -316,6 +316,18 @@ export class Store {
       });
       return { result: path, undo: () => unmountLayer(records, this.#places.driver, layer.id, false) };
     });
+    return await this.#lookingAfter(mounting, async () => (await this.container(id))?.image);
+  }
+
+  /** Where something of an image fails, the image is looked at. */
+  async #lookingAfter<T>(work: Promise<T>, imageOf: () => HexId | undefined | Promise<HexId | undefined>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      const image = await imageOf();
+      if (image !== undefined) await this.health.suspect(image);
+      throw error;
+    }
   }
 
   /** The container's names can be given to another at once, although it is still there (p02). */

@@ -110,6 +110,20 @@ test('[A209, A210, J59] damage under a container stays until it may go', async (
   await node.client.RemovePodSandbox({ podSandboxId });
 });
 
+test('[p28] an image that turns out to be damaged when a container is to be made of it is pulled again by itself', async () => {
+  const config = podConfig(node.machine, 'mended');
+  const { podSandboxId } = await node.client.RunPodSandbox({ config });
+  const create = () =>
+    node.client.CreateContainer({ podSandboxId, config: containerConfig('web', WEB, ['sleep', '1000']), sandboxConfig: config });
+  const layer = webLayer();
+  renameSync(`${layer}/diff`, `${layer}/lost`);
+  await assert.rejects(create(), /is damaged|does not exist/);
+  while (!existsSync(`${layer}/diff/www/index.html`)) await delay(20);
+  const { containerId } = await create();
+  await node.client.RemoveContainer({ containerId });
+  await node.client.RemovePodSandbox({ podSandboxId });
+});
+
 test('[A212] a store whose records cannot be read is not opened, and nothing is done to it', async () => {
   const file = node.path(`${GRAPH}/overlay-layers/layers.json`);
   const whole = readFileSync(file);
