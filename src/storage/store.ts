@@ -321,11 +321,14 @@ export class Store {
 
   /** Where something of an image fails, the image is looked at. */
   async #lookingAfter<T>(work: Promise<T>, imageOf: () => HexId | undefined | Promise<HexId | undefined>): Promise<T> {
+    const suspect = async () => {
+      const image = await imageOf();
+      if (image !== undefined) await this.health.suspect(image);
+    };
     try {
       return await work;
     } catch (error) {
-      const image = await imageOf();
-      if (image !== undefined) await this.health.suspect(image);
+      await suspect().catch(() => {}); // The error that is there is the news.
       throw error;
     }
   }

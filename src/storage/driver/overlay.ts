@@ -160,6 +160,7 @@ export class OverlayDriver {
   /** Moves a directory from `build` to its place and answers that; a stale directory of that id goes to `grave` first. */
   publish(at: string, layer: HexId, { home }: Built, grave: () => string): string {
     const directory = join(home, layer);
+    this.homes.forget(layer);
     if (existsSync(directory)) this.bury(layer, home, grave);
     renameSync(at, directory);
     return directory;
