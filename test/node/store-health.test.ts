@@ -227,6 +227,12 @@ describe('a check of the store', () => {
       await fixture.store.deleteContainer(id);
     }
     assert.equal(fingerprint(join(home, base)), bases);
+    const data = join(fixture.dir, 'graph/overlay-images', imageId);
+    for (const file of [join(data, 'manifest'), dataFile(data, (text) => text.startsWith('sha256:'))]) {
+      truncateSync(file, 0);
+      await fixture.images.pull(name('one'));
+      assert.deepEqual(await findings(), []);
+    }
     // Running containers lose nothing: what they stand upon is not replaced under them.
     await fixture.store.mountContainer(old.id);
     rmSync(join(home, top, 'link'));
