@@ -1,5 +1,5 @@
 /** The one place where a failure of a command becomes text and exit code. */
-import { Failure, textOf } from '../errors/index.ts';
+import { Failure, adviceOf, textOf } from '../errors/index.ts';
 import { EXIT } from './command.ts';
 import type { CommandEntry } from './commands/index.ts';
 import { type Output, printable } from './render/index.ts';
@@ -8,7 +8,8 @@ import { type Output, printable } from './render/index.ts';
 export function reportFailure(err: Output, error: unknown, entry: CommandEntry): number {
   const usage = error instanceof Failure && error.code === 'usage';
   const lines = [`${err.paint('red', usage ? `crio ${entry.name}:` : 'crio:')} ${safeLines(textOf(error))}`];
-  if (error instanceof Failure && error.advice !== undefined) lines.push(safeLines(error.advice));
+  const advice = adviceOf(error);
+  if (advice !== undefined) lines.push(safeLines(advice));
   if (usage) lines.push(`See crio ${entry.name} --help.`);
   err.line(lines.join('\n'));
   return usage ? EXIT.usage : EXIT.failed;
@@ -16,7 +17,7 @@ export function reportFailure(err: Output, error: unknown, entry: CommandEntry):
 
 /** The daemon's and CRI-O's way of ending: one fatal log line [A20, A21]; on a terminal for people. */
 export function fatalLine(err: Output, error: unknown): string {
-  const advice = error instanceof Failure ? error.advice : undefined;
+  const advice = adviceOf(error);
   if (err.interactive)
     return `${err.paint('red', 'crio:')} ${safeLines(textOf(error))}\n${advice === undefined ? '' : `${safeLines(advice)}\n`}`;
   const time = `${new Date().toISOString().slice(0, -1)}000000Z`;

@@ -7,7 +7,8 @@ import { RUNTIME_VERSION } from '../version/index.ts';
 import { type Node, buildNode } from './build.ts';
 import { buildLogger } from './log.ts';
 import { notifyReady } from './notify.ts';
-import { mendStore, pullAgain } from './repair.ts';
+import { OrphanCollection } from './orphans.ts';
+import { ORPHAN_AGE_S, mendOnSight, mendStore, pullAgain } from './repair.ts';
 import { type RegistriesFlags, cgroupManagerOf, streamingSettings } from './settings.ts';
 import { ReloadSignal, stopSignal, surviveDefects } from './signals.ts';
 import { StateFiles } from './version-file.ts';
@@ -54,6 +55,7 @@ interface Parts {
   readonly node: Node;
   readonly state: StateFiles;
   readonly background: Background;
+  readonly orphans: OrphanCollection;
   readonly log: Logger;
 }
 
@@ -88,8 +90,11 @@ async function startDaemon({ config, flags, env, log, reloads }: Start): Promise
     reloads.serve(() => node.registries.reload());
     notifyReady(env, log);
     void pullAgain(lost, node.images, log);
+    mendOnSight(node.store, node.images, log);
     const background = new Background(behind);
-    return { stop: () => stop({ listener, server, streaming, node, state, background, log }) };
+    // The sound layers of images that were lost are for their pull.
+    const orphans = new OrphanCollection(node.store, { olderThanS: ORPHAN_AGE_S, atOnce: lost.length === 0, log });
+    return { stop: () => stop({ listener, server, streaming, node, state, background, orphans, log }) };
   } catch (error) {
     await listener.close();
     await streaming.close();
@@ -178,10 +183,10 @@ function plain(value: unknown): Record<string, unknown> {
  * Containers go on: only what this process holds is given back. Calls and creations get STOP_GRACE_MS; a creation that needs
  * longer is cut off as by a crash: the journal knows it, and the next start undoes it.
  */
-async function stop({ listener, server, streaming, node, state, background, log }: Parts): Promise<void> {
+async function stop({ listener, server, streaming, node, state, background, orphans, log }: Parts): Promise<void> {
   const deadline = Date.now() + STOP_GRACE_MS;
   const closed = listener.close();
-  const behind = Promise.all([background.stop(), node.debris.stop()]);
+  const behind = Promise.all([background.stop(), node.debris.stop(), orphans.stop()]);
   await server.stop(STOP_GRACE_MS);
   await closed;
   await streaming.close();

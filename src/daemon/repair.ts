@@ -6,7 +6,7 @@ import { type Finding, type Store, describe } from '../storage/index.ts';
 import { shutdownWasUnclean } from './version-file.ts';
 
 /** Layers that nobody uses are debris after a day [J55]. */
-const ORPHAN_AGE_S = 24 * 3600;
+export const ORPHAN_AGE_S = 24 * 3600;
 
 /**
  * After a run that did not end in order, looks at the store and takes out what is damaged [J53, O36]; never more: a store that
@@ -43,6 +43,16 @@ export async function pullAgain(names: readonly string[], images: ImageService, 
       log.warn(`Image ${name} was damaged and could not be pulled again: ${textOf(error)}`);
     }
   }
+}
+
+/** Pulls an image again, in the background, whenever layers of it turn out to be damaged: a kubelet that sees the image does not [p28]. */
+export function mendOnSight(store: Store, images: ImageService, log: Logger): void {
+  store.health.onDamaged = (id) => {
+    void store
+      .images()
+      .then(async (all) => await pullAgain(all.find((image) => image.id === id)?.names.slice(0, 1) ?? [], images, log))
+      .catch((error: unknown) => log.warn(`Image ${id} is damaged: ${textOf(error)}`));
+  };
 }
 
 function tell(findings: readonly Finding[], log: Logger): void {

@@ -63,6 +63,16 @@ export function codeOf(error: unknown): string | undefined {
   return undefined;
 }
 
+/** What the reader can do: a Failure's own advice, or that of an errno which means the same wherever it comes from. */
+export function adviceOf(error: unknown): string | undefined {
+  const first = originOf(error);
+  return (first instanceof Failure ? first.advice : undefined) ?? FULL.get(codeOf(first) ?? '');
+}
+
+const FULL: ReadonlyMap<string, string> = new Map(
+  ['ENOSPC', 'EDQUOT'].map((code) => [code, 'crio df tells what takes up the space; containers, pods and images can still be removed.']),
+);
+
 /**
  * Puts `prefix: ` before an error's text, the way Go chains read, and keeps its kind, code and advice.
  * `kind` replaces an `Unknown` kind only: what is known below is not made vaguer above.

@@ -114,12 +114,13 @@ export class Catalogue {
 
   /** Uncompressed bytes of all layers; undefined when one does not know its size [I67]. */
   async #layerBytes(record: ImageRecord): Promise<bigint | undefined> {
+    const chain = await this.#store.layerChain(record.layer);
+    // With one that is not known below the last, or above the first.
+    if (record.layer !== undefined && (chain.length === 0 || chain.at(-1)?.parent !== undefined)) return undefined;
     let sum = 0n;
-    for (let id = record.layer; id !== undefined;) {
-      const layer = await this.#store.layer(id);
-      if (layer === undefined || layer.diffDigest === undefined || layer.diffSize < 0n) return undefined;
-      sum += layer.diffSize;
-      id = layer.parent;
+    for (const { diffDigest, diffSize } of chain) {
+      if (diffDigest === undefined || diffSize < 0n) return undefined;
+      sum += diffSize;
     }
     return sum;
   }

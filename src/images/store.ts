@@ -12,6 +12,7 @@ export type ImageStore = Pick<
   | 'setImageNames'
   | 'deleteImage'
   | 'layer'
+  | 'layerChain'
   | 'layerId'
   | 'diffIdOf'
   | 'layerContents'

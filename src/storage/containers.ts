@@ -4,6 +4,7 @@ import { nowNs, toRfc3339 } from '../clock/index.ts';
 import { Failure } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
 import type { IdMap } from './archive/index.ts';
+import { chainOf } from './chains.ts';
 import type { Built, OverlayDriver } from './driver/overlay.ts';
 import { idMapsFor } from './id-maps/container.ts';
 import type { SubordinateIds } from './id-maps/ranges.ts';
@@ -50,6 +51,18 @@ function checkNewContainer({ layers, images, containers }: Records, id: HexId, w
   return image.layer;
 }
 
+/** A layer whose `lower` file was lost or cut short would be mounted without those below, and nobody would be told. */
+function checkLowers({ layers }: Records, parent: HexId | undefined, { lower }: Built): void {
+  const chain = [...chainOf(parent, (id) => layers.get(id))];
+  const named = lower?.split(':').length ?? 0;
+  // Of one whose additional image store is away the mount tells.
+  if (chain.length === named || chain.at(-1)?.parent !== undefined) return;
+  const what = `it stands upon ${chain.length - 1} layers, and its lower file names ${named - 1}`;
+  throw new Failure('FailedPrecondition', `layer ${parent} is damaged: ${what}`, {
+    advice: 'Pull the image again, or look with crio check.',
+  });
+}
+
 /** Puts a layer directory that was built in `built` in its place and records layer and container, both volatile [J13, J14]. */
 export function createContainer(
   records: Records,
@@ -61,6 +74,7 @@ export function createContainer(
   const idMap = idMapsFor(records, wanted, subordinate);
   const { driver, staging } = places;
   driver.checkBelow(parent, built);
+  checkLowers(records, parent, built);
   const directory = driver.publish(path, layer, built, () => staging.driver.grave(layer));
   const created = toRfc3339(nowNs());
   records.layers.add(containerLayer(layer, parent, created, wanted), 'volatile');

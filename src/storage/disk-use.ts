@@ -2,6 +2,8 @@ import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf } from '../errors/index.ts';
 import type { HexId } from '../ids/index.ts';
+import { chainOf } from './chains.ts';
+import { type Share, bytesOnDisk } from './on-disk.ts';
 import type { Store } from './store.ts';
 import type { LayerRecord } from './types.ts';
 
@@ -26,18 +28,18 @@ export interface DiskUse {
   readonly artifacts: readonly { readonly name: string; readonly size: bigint }[];
   /** Layers that no image and no container uses: `crio check --repair` removes them. */
   readonly orphans: readonly { readonly id: HexId; readonly size: bigint }[];
-  /** What is being made or removed. */
-  readonly staged: bigint;
+  /** Everything below the storage root and the image store, in allocated bytes by what it is for. */
+  readonly onDisk: Readonly<Record<Share, bigint>>;
 }
 
 /** Reads records, and walks what they do not know the size of: writable layers, artifacts, staging directories. */
 export async function diskUse(store: Store, isMounted: (layer: HexId) => boolean): Promise<DiskUse> {
   const [layers, images, containers] = [await store.layers(), await store.ownImages(), await store.containers()];
   const byId = new Map(layers.map((layer) => [layer.id, layer] as const));
-  const chains = new Map(images.map((image) => [image.id, chainOf(image.layer, byId)] as const));
+  const chains = new Map(images.map((image) => [image.id, [...chainOf(image.layer, (id) => byId.get(id))]] as const));
   const users = new Map<HexId, number>();
   for (const chain of chains.values()) for (const { id } of chain) users.set(id, (users.get(id) ?? 0) + 1);
-  const needed = new Set(containers.flatMap((container) => chainOf(container.layer, byId)).map(({ id }) => id));
+  const needed = new Set(containers.flatMap((container) => [...chainOf(container.layer, (id) => byId.get(id))]).map(({ id }) => id));
   const used = images.map((image): ImageUse => {
     const chain = chains.get(image.id) ?? [];
     const data = [...image.bigDataSizes.values()].reduce((sum, size) => sum + size, 0n);
@@ -64,17 +66,15 @@ export async function diskUse(store: Store, isMounted: (layer: HexId) => boolean
     containers: await Promise.all(measured),
     artifacts: await Promise.all(artifacts),
     orphans: orphans.map((layer) => ({ id: layer.id, size: sizeOf([layer]) })),
-    staged: (await Promise.all(store.stagingDirectories.map(bytesWithin))).reduce((sum, bytes) => sum + bytes, 0n),
+    onDisk: await bytesOnDisk([...new Set([store.graphRoot, store.imageRoot])], {
+      layer: (id) => {
+        if (!byId.has(id as HexId)) return 'unknown';
+        return users.has(id as HexId) ? 'images' : needed.has(id as HexId) ? 'containers' : 'unneeded';
+      },
+      isImage: (id) => chains.has(id as HexId),
+      isContainer: (id) => containers.some((container) => container.id === id),
+    }),
   };
-}
-
-function chainOf(top: HexId | undefined, layers: ReadonlyMap<HexId, LayerRecord>): LayerRecord[] {
-  const chain: LayerRecord[] = [];
-  for (let layer = top === undefined ? undefined : layers.get(top); layer !== undefined;) {
-    chain.push(layer);
-    layer = layer.parent === undefined ? undefined : layers.get(layer.parent);
-  }
-  return chain;
 }
 
 function sizeOf(layers: readonly LayerRecord[]): bigint {
@@ -100,13 +100,6 @@ async function bytesBelow(directory: string): Promise<bigint> {
     if (codeOf(error) !== 'ENOENT') throw error;
   }
   return sum;
-}
-
-/** What lies in the directories of a staging directory, one for each process. */
-async function bytesWithin(directory: string): Promise<bigint> {
-  const names = await readdir(directory).catch(() => []);
-  const bytes = await Promise.all(names.map((name) => bytesBelow(join(directory, name)).catch(() => 0n)));
-  return bytes.reduce((sum, one) => sum + one, 0n);
 }
 
 async function allocated(path: string): Promise<bigint> {

@@ -28,7 +28,8 @@ export class ImageMaker {
   /** See Store.setImageNames. */
   async setNames(id: HexId, names: readonly string[]): Promise<void> {
     const foreign = await this.#unchangeable(id);
-    if (foreign === undefined) return await this.#ledger.change('make', (records) => setImageNames(records, id, names));
+    // To take a name away is a way out of a full disk, too.
+    if (foreign === undefined) return await this.#ledger.change('remove', (records) => setImageNames(records, id, names));
     const digest = foreign.digest ?? foreign.bigDataDigests.get('manifest');
     if (digest === undefined) throw new Failure('FailedPrecondition', `image ${id} has no manifest: its names cannot be changed`);
     const none = { id, names, layer: foreign.layer, digest, created: foreign.created, metadata: '{}', bigData: [] };

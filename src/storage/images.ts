@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { fromRfc3339, nowNs, toRfc3339 } from '../clock/index.ts';
 import { Failure, codeOf } from '../errors/index.ts';
 import { type Digest, type HexId, sha256 } from '../ids/index.ts';
+import { chainOf } from './chains.ts';
 import { type Grave, buryLayer, moved } from './graves.ts';
 import type { Change, Records } from './ledger.ts';
 import { bigDataFileName } from './names.ts';
-import { unmountLayer } from './mounts.ts';
 import { type Places, stagingOf } from './places.ts';
 import type { ImageRecord, NewImage } from './types.ts';
 
@@ -71,7 +71,7 @@ export function setImageNames(records: Records, id: HexId, names: readonly strin
 }
 
 /**
- * Removes an image and the layers that nobody else needs, top first (§1.7). Refused while a container uses it.
+ * Removes an image and the layers that nobody else needs, top first (§1.7). Refused while a container uses it, or it is mounted.
  * The answer is what is left to delete.
  */
 export function deleteImage(records: Records, places: Places, id: HexId): Change<Grave[]> {
@@ -83,10 +83,16 @@ export function deleteImage(records: Records, places: Places, id: HexId): Change
       code: 'IMAGE_IN_USE',
       advice: 'Remove the container first.',
     });
-  const roots = records.images.delete(id);
   const layers = unneededLayers(records, image);
+  const mounted = layers.find((layer) => places.driver.isMounted(layer));
+  if (mounted !== undefined)
+    throw new Failure('FailedPrecondition', `image ${id} is mounted: layer ${mounted} is in use`, {
+      code: 'IMAGE_IN_USE',
+      advice: 'A container that is being made has it as a volume, or another tool mounted it (podman image unmount).',
+    });
+  const roots = records.images.delete(id);
   for (const layer of layers) {
-    unmountLayer(records, places.driver, layer, true);
+    records.mounts.delete(layer);
     records.layers.delete(layer);
   }
   const graves: Grave[] = [];
@@ -104,7 +110,7 @@ export function deleteImage(records: Records, places: Places, id: HexId): Change
 function unneededLayers(records: Records, image: ImageRecord): HexId[] {
   const used = new Set<HexId>();
   for (const { record: other } of records.images.ownValues())
-    for (const layer of [other.layer, ...other.mappedLayers]) if (layer !== undefined) used.add(layer);
+    if (other.id !== image.id) for (const layer of [other.layer, ...other.mappedLayers]) if (layer !== undefined) used.add(layer);
   for (const container of records.containers.values()) used.add(container.layer);
   const children = new Map<HexId, number>();
   for (const { parent } of records.layers.values()) if (parent !== undefined) children.set(parent, (children.get(parent) ?? 0) + 1);
@@ -134,11 +140,7 @@ export function topLayer(records: Records, id: HexId): HexId {
 export function imageSize(records: Records, image: ImageRecord): bigint {
   let size = 0n;
   for (const bytes of image.bigDataSizes.values()) size += bytes;
-  for (let id = image.layer; id !== undefined;) {
-    const layer = records.layers.get(id);
-    if (layer !== undefined && layer.diffSize > 0n) size += layer.diffSize;
-    id = layer?.parent;
-  }
+  for (const { diffSize } of chainOf(image.layer, (id) => records.layers.get(id))) if (diffSize > 0n) size += diffSize;
   return size;
 }
 

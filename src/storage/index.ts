@@ -16,6 +16,7 @@ export { type CheckOptions, type Finding, countOf, describe } from './check/find
 export { removeStorage } from './check/remove-storage.ts';
 export { mayReuse } from './decrypted-layers.ts';
 export { type DiskUse, type ImageUse, diskUse } from './disk-use.ts';
+export { SHARES, type Share } from './on-disk.ts';
 export { type DriverSettings, parseStorageOptions } from './options.ts';
 export { FOREIGN_IMAGE } from './images.ts';
 export type { StoreOptions } from './parts.ts';

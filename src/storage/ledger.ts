@@ -1,6 +1,6 @@
 import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
-import { codeOf, textOf } from '../errors/index.ts';
+import { textOf } from '../errors/index.ts';
 import type { BlockingCalls } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { LockFile } from './locks/lock-file.ts';
@@ -12,7 +12,8 @@ import { containerFormat, imageFormat, layerFormat, mountFormat, type MountRecor
 import { ImageSet } from './records/images.ts';
 import { LayerSet } from './records/layers.ts';
 import type { RecordList } from './records/list.ts';
-import type { Reserve } from './reserve.ts';
+import type { SetAside } from './records/set-aside.ts';
+import { type Reserve, withReserve } from './reserve.ts';
 import type { Roots } from './places.ts';
 import type { ImageRecord, LayerRecord } from './types.ts';
 
@@ -65,6 +66,8 @@ export interface LedgerParts {
   readonly calls: BlockingCalls;
   /** Of each file system that records are written to. */
   readonly reserves: readonly Reserve[];
+  /** For files that tell of containers, which need not survive a boot; undefined: such a file stops everything, too. */
+  readonly setAside: SetAside | undefined;
   readonly log: Logger;
   readonly hooks: LedgerHooks;
 }
@@ -102,14 +105,14 @@ export class Ledger {
     const lock = (...path: string[]) => new LockFile(join(...path), o.calls);
     const at = (name: string) => join(graphRoot, 'overlay-containers', name);
     const containers = new RecordFile(at('containers.json'), containerFormat, 'durable');
-    const volatileContainers = new RecordFile(at('volatile-containers.json'), containerFormat, 'volatile');
+    const volatileContainers = new RecordFile(at('volatile-containers.json'), containerFormat, 'volatile', o.setAside);
     const inMemory = statfsSync(runRoot).type === TMPFS_MAGIC;
     const mountpoints = join(runRoot, 'overlay-layers', 'mountpoints.json');
-    const mounts = new RecordFile(mountpoints, mountFormat, inMemory ? 'memory' : 'volatile');
+    const mounts = new RecordFile(mountpoints, mountFormat, inMemory ? 'memory' : 'volatile', o.setAside);
     const writable = [...new Set([imageRoot, graphRoot])];
 
     const durable = layerFile(graphRoot, 'layers.json', 'durable');
-    const volatile = layerFile(graphRoot, 'volatile-layers.json', 'volatile');
+    const volatile = layerFile(graphRoot, 'volatile-layers.json', 'volatile', o.setAside);
     const images = writable.map((root) => imageFile(root, 'durable'));
     const foreign = additional.map((root) => ({
       layers: ['layers.json', 'volatile-layers.json'].map((name) => layerFile(root, name, 'foreign')),
@@ -249,12 +252,7 @@ export class Ledger {
 
   /** On a full disk removals get the reserve's space: they are the way out. */
   async #saveWithReserve(kind: ChangeKind): Promise<void> {
-    try {
-      await this.#save(kind);
-    } catch (error) {
-      if (kind !== 'remove' || codeOf(error) !== 'ENOSPC' || !this.#releaseReserves()) throw error;
-      await this.#save(kind);
-    }
+    await (kind === 'remove' ? withReserve(this.#reserves, () => this.#save(kind)) : this.#save(kind));
   }
 
   /** First everything that may run out of space, then the announcements, then the renames. */
@@ -275,10 +273,6 @@ export class Ledger {
     for (const file of prepared) await file.commit();
   }
 
-  #releaseReserves(): boolean {
-    return this.#reserves.map((reserve) => reserve.release()).includes(true);
-  }
-
   #domains(kind: ChangeKind): readonly Domain[] {
     const order = [this.#layers, this.#images, this.#containers, this.#mounts].flat();
     return kind === 'make' ? order : order.toReversed();
@@ -293,8 +287,8 @@ export class Ledger {
   }
 }
 
-function layerFile(root: string, name: string, medium: Medium): RootedFile<LayerRecord> {
-  return { root, file: new RecordFile(join(root, 'overlay-layers', name), layerFormat, medium) };
+function layerFile(root: string, name: string, medium: Medium, setAside?: SetAside): RootedFile<LayerRecord> {
+  return { root, file: new RecordFile(join(root, 'overlay-layers', name), layerFormat, medium, setAside) };
 }
 
 function imageFile(root: string, medium: Medium): RootedFile<ImageRecord> {

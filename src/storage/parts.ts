@@ -9,7 +9,8 @@ import { type Grave, buryLayer, removeGraves } from './graves.ts';
 import { ImageMaker } from './image-maker.ts';
 import { Ledger, type Records } from './ledger.ts';
 import type { Places, Roots } from './places.ts';
-import { Reserve } from './reserve.ts';
+import { settingAside } from './records/set-aside.ts';
+import { Reserve, releaseAll, withReserve } from './reserve.ts';
 import { Staging } from './staging.ts';
 import { Unsynced } from './unsynced.ts';
 
@@ -72,10 +73,11 @@ export function partsOf(options: StoreOptions, roots: Roots): StoreParts {
     log,
   });
   const written = [...new Set([graphRoot, imageRoot])];
-  const stagings = written.map((root) => new Staging({ driverHome: homeOf(root), graphRoot: root, log }));
+  const reserves = written.map((root) => new Reserve(root, log));
+  const makeRoom = () => releaseAll(reserves);
+  const stagings = written.map((root) => new Staging({ driverHome: homeOf(root), graphRoot: root, makeRoom, log }));
   const [staging, imageStaging = staging] = stagings as [Staging, ...Staging[]];
   const places = { ...roots, driver, staging, imageStaging };
-  const reserves = written.map((root) => new Reserve(join(root, '.crio-reserve'), log));
   const sync = async () => void (await Promise.all(written.map((root) => calls.syncFileSystem(root))));
   const unsynced = new Unsynced({ path: join(graphRoot, '.crio-unsynced'), sync, log });
   const removeAll = (graves: readonly Grave[]) => removeGraves(graves, staging, reserves);
@@ -86,8 +88,12 @@ export function partsOf(options: StoreOptions, roots: Roots): StoreParts {
       void removeAll(buryLayer(id, places));
     }
   };
-  const hooks = { reinitialise: () => driver.initialise(), layersLoaded: () => driver.homes.forget(), deleteIncomplete };
-  const ledger = new Ledger({ roots, calls, reserves, log, hooks });
+  // A full disk must not keep away who can free it.
+  const reinitialise = () => withReserve(reserves, () => driver.initialise());
+  const hooks = { reinitialise, layersLoaded: () => driver.homes.forget(), deleteIncomplete };
+  const isIdle = () => driver.carrying().size === 0;
+  const isDaemon = options.isDaemon !== false;
+  const ledger = new Ledger({ roots, calls, reserves, setAside: isDaemon ? settingAside(isIdle, log) : undefined, log, hooks });
   const artifacts = new ArtifactStore({
     root: join(graphRoot, 'artifacts'),
     additional: options.additionalArtifactStores ?? [],
@@ -97,6 +103,5 @@ export function partsOf(options: StoreOptions, roots: Roots): StoreParts {
   const health = new Health({ ledger, places, unsynced, removeAll, log });
   const images = new ImageMaker(ledger, places);
   const containers = new ContainerMaker({ ledger, places, calls, log });
-  const isDaemon = options.isDaemon !== false;
   return { log, isDaemon, places, calls, ledger, stagings, reserves, unsynced, artifacts, health, containers, images, sync, removeAll };
 }

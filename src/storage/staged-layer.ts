@@ -40,7 +40,7 @@ export async function stageLayer(shop: LayerWorkshop): Promise<StagedLayer> {
   };
   const commit = async (layer: LayerToCommit): Promise<LayerRecord> => {
     if (ended) throw new Failure('Internal', 'a staged layer was committed twice');
-    const existing = await shop.ledger.read('layers', ({ layers }) => knownLayer(layers, layer));
+    const existing = await shop.ledger.read('layers', ({ layers }) => knownLayer(shop, layers, layer));
     if (existing !== undefined) {
       await discard();
       return await admit(shop, existing, layer);
@@ -79,17 +79,18 @@ interface Made {
 }
 
 function publish(shop: LayerWorkshop, { layers }: Records, layer: LayerToCommit, { path, built, tarSplit }: Made): Change<LayerRecord> {
-  const existing = knownLayer(layers, layer);
+  const existing = knownLayer(shop, layers, layer);
   // Somebody else was faster with the same contents; ours stay where they are and are thrown away.
   if (existing !== undefined) return { result: admitted(layers, existing, layer) };
   shop.driver.checkBelow(layer.parent, built);
-  const directory = shop.driver.publish(path, layer.id, built, () => shop.imageStaging.driver.grave(layer.id));
+  const isKept = isCarrying(shop, layers, layer.id);
+  const directory = isKept ? undefined : shop.driver.publish(path, layer.id, built, () => shop.imageStaging.driver.grave(layer.id));
   const splitPath = tarSplitPath(shop.graphRoot, layer.id);
   if (tarSplit !== undefined) renameSync(tarSplit, splitPath);
   const record = recordOf(layer);
   layers.add(record, 'durable');
   const undo = () => {
-    renameSync(directory, path);
+    if (directory !== undefined) renameSync(directory, path);
     if (tarSplit !== undefined) renameSync(splitPath, tarSplit);
   };
   return { result: record, undo, afterwards: () => settleUpon(shop.driver, layers, layer.id) };
@@ -101,10 +102,24 @@ function settleUpon(driver: OverlayDriver, layers: Records['layers'], parent: He
   for (const { id } of children) if (driver.standUpon(id, parent)) settleUpon(driver, layers, id);
 }
 
-/** The layer if it is there; NotFound if it could not be because its parent is not. */
-function knownLayer(layers: Records['layers'], { id, parent }: LayerToCommit): LayerRecord | undefined {
+/**
+ * Whether mounted containers stand upon a directory of that id: then it is not replaced, as they would lose their files. Where it has
+ * lost its record only, it is the layer, and gets a record again.
+ */
+function isCarrying({ driver }: LayerWorkshop, layers: Records['layers'], id: HexId): boolean {
+  if (!driver.homes.own.values().some((home) => existsSync(join(home, id))) || !driver.carrying().has(id)) return false;
+  const record = layers.own(id);
+  const damage = record === undefined ? undefined : driver.damage(record);
+  if (damage === undefined) return true;
+  throw new Failure('FailedPrecondition', `layer ${id} is damaged (${damage}), and mounted containers stand upon it`, {
+    advice: 'Stop them, then pull the image again.',
+  });
+}
+
+/** The layer if it is there, and not damaged; NotFound if it could not be because its parent is not. */
+function knownLayer({ driver }: LayerWorkshop, layers: Records['layers'], { id, parent }: LayerToCommit): LayerRecord | undefined {
   const existing = layers.get(id);
-  if (existing !== undefined) return existing;
+  if (existing !== undefined && driver.damage(existing) === undefined) return existing;
   if (parent !== undefined && layers.get(parent) === undefined)
     throw new Failure('NotFound', `parent layer ${parent} of layer ${id} is not known: layer not known`, {
       advice: 'Pull the image again: its lower layers were removed meanwhile.',
@@ -116,7 +131,7 @@ function knownLayer(layers: Records['layers'], { id, parent }: LayerToCommit): L
 async function admit(shop: LayerWorkshop, known: LayerRecord, layer: LayerToCommit): Promise<LayerRecord> {
   if (withProof(known, layer.proof) === undefined) return known;
   return await shop.ledger.change('make', ({ layers }) => {
-    const existing = knownLayer(layers, layer);
+    const existing = knownLayer(shop, layers, layer);
     return { result: existing === undefined ? known : admitted(layers, existing, layer) };
   });
 }

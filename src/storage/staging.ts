@@ -4,6 +4,7 @@ import { textOf } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import { runOk } from '../process/index.ts';
 import { type Outstanding, Retries } from '../sync/index.ts';
+import { isFull } from './reserve.ts';
 import { recoverAround, recoverBeside, TempDirectory } from './locks/temp-directory.ts';
 
 const REMOVE_TIMEOUT_MS = 30 * 60_000;
@@ -16,29 +17,42 @@ const REMOVE_TIMEOUT_MS = 30 * 60_000;
  */
 export class Staging {
   readonly #parents: { readonly driver: string; readonly records: string; readonly foreign: string };
+  readonly #makeRoom: () => boolean;
   readonly #log: Logger;
   #driver: TempDirectory | undefined;
   #records: TempDirectory | undefined;
   readonly #removals = new Set<Promise<void>>();
   readonly #stuck = new Retries();
 
-  constructor(o: { driverHome: string; graphRoot: string; log: Logger }) {
+  /** `makeRoom` finds space on a full disk, or answers false. */
+  constructor(o: { driverHome: string; graphRoot: string; makeRoom: () => boolean; log: Logger }) {
     this.#parents = {
       driver: join(o.driverHome, 'staging'),
       records: join(o.graphRoot, 'overlay-layers', 'tmp'),
       foreign: join(o.driverHome, 'tempdirs'),
     };
+    this.#makeRoom = o.makeRoom;
     this.#log = o.log;
   }
 
   /** For what ends up in, or comes from, the driver home. */
   get driver(): TempDirectory {
-    return (this.#driver ??= TempDirectory.around(this.#parents.driver));
+    return (this.#driver ??= this.#made(() => TempDirectory.around(this.#parents.driver)));
   }
 
   /** For everything else below the graph root. */
   get records(): TempDirectory {
-    return (this.#records ??= TempDirectory.beside(this.#parents.records));
+    return (this.#records ??= this.#made(() => TempDirectory.beside(this.#parents.records)));
+  }
+
+  /** Nothing can be removed without these. */
+  #made(make: () => TempDirectory): TempDirectory {
+    try {
+      return make();
+    } catch (error) {
+      if (!isFull(error) || !this.#makeRoom()) throw error;
+      return make();
+    }
   }
 
   /** Deletes what processes that died left in their temp directories. */

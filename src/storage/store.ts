@@ -5,9 +5,10 @@ import { unmountIfMounted } from '../linux/index.ts';
 import type { Outstanding } from '../sync/index.ts';
 import type { LayerContents } from './archive/index.ts';
 import type { ArtifactStore } from './artifacts/artifact-store.ts';
+import { chainOf } from './chains.ts';
 import type { Health } from './check/health.ts';
 import { containerDirectory, containerRoots, deleteContainer, freeNames, mountOptionsOf, unknownContainer } from './containers.ts';
-import { collectGarbage } from './garbage.ts';
+import { collectGarbage, collectOrphans } from './garbage.ts';
 import { idMapOf, noIdMaps } from './id-maps/container.ts';
 import { ImageIndex } from './image-index.ts';
 import { isDecrypted, mayReuse } from './decrypted-layers.ts';
@@ -61,11 +62,10 @@ export class Store {
     const store = new Store(parts);
     try {
       await parts.ledger.change('make', () => ({ result: undefined }));
-      for (const staging of parts.stagings) {
-        await staging.recover();
-        staging.prepare();
-      }
-      if (parts.isDaemon) await store.health.mendUnsynced();
+      for (const staging of parts.stagings) await staging.recover();
+      if (!parts.isDaemon) return store;
+      for (const staging of parts.stagings) staging.prepare();
+      await store.health.mendUnsynced();
       for (const reserve of parts.reserves) await reserve.refill();
       return store;
     } catch (error) {
@@ -93,9 +93,18 @@ export class Store {
 
   /** Finds what a crash left, for the start of the daemon [J44]; it leaves the disk in the background, see `settled`. */
   async collectGarbage(): Promise<void> {
-    const graves = await this.#ledger.change('remove', (records) => collectGarbage(records, this.#places));
-    void this.#parts.removeAll(graves);
+    const { log, removeAll } = this.#parts;
+    const { graves, kept } = await this.#ledger.change('remove', (records) => collectGarbage(records, this.#places));
+    for (const layer of kept) log.warn(`No record names layer ${layer}, but mounted containers stand upon it: it is left as it is`);
+    void removeAll(graves);
     await this.artifacts.collectGarbage();
+  }
+
+  /** Removes image layers that nobody has needed for so many seconds; settles when their space is free, and answers how many they were. */
+  async collectOrphans(olderThanS: number): Promise<number> {
+    const { graves, count } = await this.#ledger.change('remove', (records) => collectOrphans(records, this.#places, olderThanS));
+    await this.#parts.removeAll(graves);
+    return count;
   }
 
   /** Removes what processes that died while they made something left in their own directories. */
@@ -106,13 +115,6 @@ export class Store {
   /** What should have left the disk and could not so far; it is tried again. */
   debris(): Outstanding[] {
     return this.#parts.stagings.flatMap((staging) => staging.debris());
-  }
-
-  /** What is being made or removed lies in these. */
-  get stagingDirectories(): string[] {
-    const { graphRoot, imageRoot } = this;
-    const below = (root: string) => ['overlay/staging', 'overlay/tempdirs', 'overlay-layers/tmp'].map((name) => join(root, name));
-    return [...new Set([graphRoot, imageRoot])].flatMap(below);
   }
 
   /** Makes all contents durable (syncfs), off the main thread: before layers are committed. */
@@ -162,7 +164,7 @@ export class Store {
     return await this.#ledger.read('images', ({ images }) => [...images.values()].filter(({ id }) => images.own(id) !== undefined));
   }
 
-  /** Refused while a container uses the image; its layers go unless somebody else needs them. Settles when their space is free. */
+  /** Refused while a container uses the image, or it is mounted; its layers go unless somebody else needs them. Settles when their space is free. */
   async deleteImage(id: HexId): Promise<void> {
     const graves = await this.#ledger.change('remove', (records) => deleteImage(records, this.#places, id));
     await this.#parts.removeAll(graves);
@@ -212,9 +214,20 @@ export class Store {
 
   // Layers
 
-  /** The layer of that id, in whatever store. */
+  /** The layer of that id, in whatever store; undefined too where its directory is damaged, so that a pull makes it anew (p28). */
   async layer(id: HexId): Promise<LayerRecord | undefined> {
-    return await this.#ledger.read('layers', ({ layers }) => layers.get(id));
+    const { log, places } = this.#parts;
+    return await this.#ledger.read('layers', ({ layers }) => {
+      const layer = layers.get(id);
+      const damage = layer === undefined ? undefined : places.driver.damage(layer);
+      if (damage !== undefined) log.warn(`Damaged: layer ${id}: ${damage}`);
+      return damage === undefined ? layer : undefined;
+    });
+  }
+
+  /** A layer and all below it that are known, topmost first. */
+  async layerChain(top: HexId | undefined): Promise<readonly LayerRecord[]> {
+    return await this.#ledger.read('layers', ({ layers }) => [...chainOf(top, (id) => layers.get(id))]);
   }
 
   /** The own ones: not those of additional image stores. */
@@ -235,17 +248,19 @@ export class Store {
   }
 
   /**
-   * Where the own layers that were unpacked have their files, the newest first; not those that were decrypted, as checksums alone
-   * must not open them either [a47]. Nothing keeps them there.
+   * Where layers that were unpacked have their files, the own ones first and of them the newest; not those that were decrypted, as
+   * checksums alone must not open them either [a47]. Nothing keeps them there.
    */
   async layerContents(): Promise<readonly LayerContents[]> {
-    const contentsOf = ({ id }: LayerRecord): LayerContents => ({
-      diffDir: this.layerDiffDirectory(id),
-      tarSplitPath: tarSplitPath(this.graphRoot, id),
-    });
-    return await this.#ledger.read('layers', (records) => {
-      const open = [...records.layers.values()].filter((layer) => layer.diffDigest !== undefined && !isDecrypted(layer));
-      return open.toReversed().map(contentsOf);
+    return await this.#ledger.read('layers', ({ layers }) => {
+      const contents = [...layers.everywhere()].flatMap((layer) => {
+        if (layer.diffDigest === undefined || isDecrypted(layer)) return [];
+        const diffDir = this.layerDiffDirectory(layer.id);
+        const isForeign = layers.own(layer.id) === undefined;
+        const root = isForeign ? join(diffDir, '../../..') : this.graphRoot;
+        return [{ isForeign, diffDir, tarSplitPath: tarSplitPath(root, layer.id) }];
+      });
+      return contents.toReversed().toSorted((a, b) => Number(a.isForeign) - Number(b.isForeign));
     });
   }
 
@@ -274,7 +289,7 @@ export class Store {
 
   /** Volatile; with its layer, `containerDirectory` and `containerRunDirectory`. A name in use is AlreadyExists, code NAME_IN_USE. */
   async createContainer(wanted: NewContainer): Promise<ContainerRecord> {
-    return await this.#parts.containers.create(wanted);
+    return await this.#lookingAfter(this.#parts.containers.create(wanted), () => wanted.imageId);
   }
 
   async setContainerMetadata(id: HexId, metadata: string): Promise<void> {
@@ -288,7 +303,7 @@ export class Store {
 
   /** Mounts the container's root file system and answers where. Mounted already counts one more user. */
   async mountContainer(id: HexId, request: MountRequest = {}): Promise<string> {
-    return await this.#ledger.change('make', (records) => {
+    const mounting = this.#ledger.change('make', (records) => {
       const container = records.containers.get(id);
       if (container === undefined) throw unknownContainer(id);
       const layer = records.layers.get(container.layer);
@@ -301,6 +316,21 @@ export class Store {
       });
       return { result: path, undo: () => unmountLayer(records, this.#places.driver, layer.id, false) };
     });
+    return await this.#lookingAfter(mounting, async () => (await this.container(id))?.image);
+  }
+
+  /** Where something of an image fails, the image is looked at. */
+  async #lookingAfter<T>(work: Promise<T>, imageOf: () => HexId | undefined | Promise<HexId | undefined>): Promise<T> {
+    const suspect = async () => {
+      const image = await imageOf();
+      if (image !== undefined) await this.health.suspect(image);
+    };
+    try {
+      return await work;
+    } catch (error) {
+      await suspect().catch(() => {}); // The error that is there is the news.
+      throw error;
+    }
   }
 
   /** The container's names can be given to another at once, although it is still there (p02). */

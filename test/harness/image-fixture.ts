@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ImageService, type ImageSettings, defaultImageSettings } from '../../src/images/index.ts';
 import { unmountLazily } from '../../src/linux/index.ts';
 import { type Logger, createLogger } from '../../src/log/index.ts';
-import { LayerUnpacker, Store } from '../../src/storage/index.ts';
+import { LayerUnpacker, Store, type StoreOptions } from '../../src/storage/index.ts';
 import { machinesDir } from './tools.ts';
 
 /** On a real file system, as machines are. */
@@ -55,8 +55,8 @@ export class ImageFixture {
     };
   }
 
-  async start(): Promise<void> {
-    const store = await Store.open({ graphRoot: join(this.dir, 'graph'), runRoot: join(this.dir, 'run'), log: this.log });
+  async start(more: Partial<StoreOptions> = {}): Promise<void> {
+    const store = await Store.open({ graphRoot: join(this.dir, 'graph'), runRoot: join(this.dir, 'run'), log: this.log, ...more });
     const unpacker = new LayerUnpacker({ log: this.log, maxThreads: 4 });
     this.#parts = { store, unpacker, images: new ImageService({ store, unpacker, settings: this.#settings, log: this.log }) };
   }

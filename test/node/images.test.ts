@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { kindOf, textOf } from '../../src/errors/index.ts';
@@ -377,13 +377,23 @@ describe('images of the store', () => {
   });
 
   it('[I64, I79] are listed and measured, before and after', async () => {
-    const { images: empty } = await fixture.images.fsInfo();
+    const records = join(fixture.dir, 'graph/overlay-images');
+    /** What is told, and what a walk finds at the same moment. */
+    const exact = async () => {
+      const { images } = await fixture.images.fsInfo();
+      const files = readdirSync(records, { recursive: true, encoding: 'utf8' }).map((path) => lstatSync(join(records, path)));
+      const bytes = files.reduce((sum, file) => sum + (file.isDirectory() ? 0 : file.size), 0);
+      assert.deepEqual([images.mountpoint, images.usedBytes, images.inodesUsed], [records, BigInt(bytes), BigInt(files.length + 1)]);
+      return images;
+    };
+    const empty = await exact();
     storage.putImage('measured', 'latest', { layers });
     const id = await pull('measured');
-    const { images: full } = await fixture.images.fsInfo();
-    assert.equal(full.mountpoint, join(fixture.dir, 'graph/overlay-images'));
+    const full = await exact();
     assert.ok(full.usedBytes > empty.usedBytes && full.inodesUsed >= empty.inodesUsed + 4n);
     assert.ok(full.timestampNs >= empty.timestampNs);
+    await fixture.store.setImageNames(id, [...((await fixture.images.find(id))?.names ?? []), 'example.com/a/second/name:1']);
+    assert.ok((await exact()).usedBytes > full.usedBytes);
     assert.deepEqual(
       (await fixture.images.list()).map((image) => image.id),
       [id],

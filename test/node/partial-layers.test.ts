@@ -193,6 +193,25 @@ describe('a partial pull', () => {
     assert.match(said(parts, digest), /85 of 88 files were in the store/);
   });
 
+  it('[J37, J39] finds files in layers of additional image stores, and gives them no more names', async () => {
+    const fixture = new ImageFixture();
+    await fixture.start({ additionalImageStores: [join(whole.dir, 'graph')] });
+    try {
+      const insecure = `[[registry]]\nlocation = "${registry.host}"\ninsecure = true\n`;
+      await fixture.configure({ partialImages: true, hardLinks: true }, insecure);
+      const theirs = await pull(whole, 'one');
+      const before = treeOf(whole, theirs);
+      const layer = await pull(fixture, 'two');
+      assert.match(said(fixture, layerOf('two').digest), /85 of 88 files were in the store/);
+      assert.deepEqual(treeOf(whole, theirs), before, 'it is as it was, also the number of its links');
+      const tree = treeOf(fixture, layer);
+      assert.equal(await pull(whole, 'two'), layer);
+      assert.deepEqual(tree, treeOf(whole, layer));
+    } finally {
+      await fixture.end();
+    }
+  });
+
   it('[J39] is not the default: no range is asked for', async () => {
     await pull(whole, 'one', plain.host);
     assert.deepEqual(

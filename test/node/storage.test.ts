@@ -19,7 +19,7 @@ test('[J9] [J12] [J13] [J20] [J21] [J22] [J23] [J26] a container from image to n
   await scenario('lifecycle');
 });
 
-test('[J60] two stores on one root see what the other wrote: images by id, prefix, name and digest, names, read-only mounts', async () => {
+test('[J34] [J60] two stores on one root see what the other wrote: images by id, prefix, name and digest, names, mounts with their options', async () => {
   await scenario('images');
 });
 
@@ -33,6 +33,10 @@ test('[J14] names are unique, also among requests at the same time, and a refuse
 
 test('[J27] [J42] [J44] unknown keys survive, incomplete layers go, lost links come back, strays are collected', async () => {
   await scenario('foreign');
+});
+
+test('[J43] [J44] [p27] [p28] lost or broken records, records that stand upon themselves, odd staging directories: nothing hangs, and nothing that is in use goes', async () => {
+  await scenario('lost');
 });
 
 test('[J35] a container with an id map sees its files as its own, and the image stays as it is', async () => {

@@ -190,6 +190,61 @@ describe('a check of the store', () => {
     });
   }
 
+  it('[p28] a layer that lost what leads below it is never mounted, and a pull mends whatever cannot be mounted', async () => {
+    const { imageId } = await fixture.images.pull(name('one'));
+    const container = (id: string) => fixture.store.createContainer({ names: [id], imageId, metadata: '{}', layerName: `${id}-layer` });
+    const old = await container('old');
+    const [base = '', middle = '', top = ''] = await chainOf('one');
+    const home = join(fixture.dir, 'graph/overlay');
+    const bases = fingerprint(join(home, base));
+    const lower = (layer: string) => readFileSync(join(home, layer, 'lower'), 'utf8');
+    const cuts: readonly (readonly [layer: string, damage: () => void])[] = [
+      [top, () => writeFileSync(join(home, top, 'lower'), lower(top).slice(0, 28))],
+      [top, () => rmSync(join(home, top, 'lower'))],
+      [top, () => rmSync(join(home, top, 'link'))],
+      [middle, () => renameSync(join(home, middle, 'diff'), join(home, middle, 'elsewhere'))],
+      [middle, () => rmSync(join(home, middle), { recursive: true })],
+    ];
+    for (const [number, [layer, damage]] of cuts.entries()) {
+      damage();
+      // Everything is read anew, as by a daemon that starts; or not, as by one that runs.
+      if (layer === top) writeFileSync(join(fixture.dir, 'graph/overlay-layers/layers.lock'), Buffer.alloc(64, number + 1));
+      assert.ok((await findings(QUICK)).some((line) => line.startsWith(`layer ${layer}: `)));
+      if (layer === top) await assert.rejects(container(`c${number}`), { message: new RegExp(`^layer ${top} is damaged: `) });
+      registry.forget();
+      await fixture.images.pull(name('one'));
+      assert.equal(registry.seen.filter(({ path }) => path.includes('/blobs/')).length, 1, 'its blob alone');
+      assert.deepEqual(await findings(), []);
+      const { id } = await container(`c${number}`);
+      const merged = await fixture.store.mountContainer(id);
+      assert.deepEqual(
+        ['top', 'middle/d', 'base/b'].map((file) => readFileSync(join(merged, file), 'utf8')),
+        ['t', 'd', 'b'],
+      );
+      // Containers of before stand upon what was made anew.
+      assert.ok(existsSync(join(await fixture.store.mountContainer(old.id), 'middle/d')));
+      await fixture.store.unmountContainer(old.id, true);
+      await fixture.store.deleteContainer(id);
+    }
+    assert.equal(fingerprint(join(home, base)), bases);
+    const data = join(fixture.dir, 'graph/overlay-images', imageId);
+    for (const file of [join(data, 'manifest'), dataFile(data, (text) => text.startsWith('sha256:'))]) {
+      truncateSync(file, 0);
+      await fixture.images.pull(name('one'));
+      assert.deepEqual(await findings(), []);
+    }
+    // Running containers lose nothing: what they stand upon is not replaced under them.
+    await fixture.store.mountContainer(old.id);
+    rmSync(join(home, top, 'link'));
+    await assert.rejects(
+      fixture.images.pull(name('one')),
+      /is damaged \(its link file is missing or broken\), and mounted containers stand upon it/,
+    );
+    await fixture.store.deleteContainer(old.id);
+    await fixture.images.pull(name('one'));
+    assert.deepEqual(await findings(), []);
+  });
+
   it('[J59, A209] leaves what a container needs, unless containers may go, and never one that is mounted', async () => {
     const { imageId } = await fixture.images.pull(name('one'));
     const container = await fixture.store.createContainer({ names: ['c'], imageId, metadata: '{}', layerName: 'c-layer' });
@@ -202,6 +257,13 @@ describe('a check of the store', () => {
     await fixture.store.mountContainer(container.id);
     assert.equal((await health.repair(found, { removeContainers: true })).remaining.length, found.length);
     await fixture.store.unmountContainer(container.id, true);
+    // Nor one that a container has as a volume, of which only the mount tells.
+    await fixture.store.mountImage(imageId);
+    assert.deepEqual(
+      (await health.repair(found, { removeContainers: true })).remaining.map(({ kind }) => kind),
+      found.map(({ kind }) => kind).filter((kind) => kind !== 'container'),
+    );
+    await fixture.store.unmountImage(imageId);
     assert.deepEqual((await health.repair(found, { removeContainers: true })).remaining, []);
     assert.deepEqual(fixture.records(), []);
     assert.equal(await fixture.store.container(container.id), undefined);

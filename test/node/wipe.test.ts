@@ -82,4 +82,7 @@ test('[A198, A204] forced, images that pods used go too, and only they', async (
   assert.ok(names.includes(BUSYBOX) && names.includes(WEB));
   assert.ok(!names.includes(imageReference('pause')));
   await node.start();
+  const beside = await node.crio(['wipe', '--force'], { mayFail: true });
+  assert.equal(beside.code, 1);
+  assert.match(beside.stderr, /a daemon is running on \/var\/run\/crio\/crio\.sock: its storage is not wiped under it/);
 });

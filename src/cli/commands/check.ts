@@ -2,7 +2,7 @@ import { Failure, textOf } from '../../errors/index.ts';
 import { type Finding, type Store, countOf, describe, removeStorage } from '../../storage/index.ts';
 import { defineCommand, usage } from '../arguments.ts';
 import { EXIT } from '../command.ts';
-import { storeOf } from '../store.ts';
+import { refuseBesideDaemon, storeOf } from '../store.ts';
 
 export const check = defineCommand({
   words: '',
@@ -27,7 +27,8 @@ layers, images and containers. Ends with 1 if something is damaged, and names it
   async run({ values }, context) {
     const say = (level: string, text: string) => context.terminal.err.line(`level=${level} msg=${JSON.stringify(text)}`);
     const maxOrphanAgeS = ageOf(values.age ?? '24h');
-    const { root, open } = storeOf(context);
+    const { config, root, open } = storeOf(context);
+    if (values.wipe && values.repair) await refuseBesideDaemon(config.api.listen);
     const store = await open();
     try {
       say('info', `Checking storage directory ${root} for errors`);

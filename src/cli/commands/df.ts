@@ -2,7 +2,7 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '../../errors/index.ts';
 import type { HexId } from '../../ids/index.ts';
-import { type DiskUse, diskUse } from '../../storage/index.ts';
+import { type DiskUse, SHARES, type Share, diskUse } from '../../storage/index.ts';
 import { defineCommand } from '../arguments.ts';
 import { EXIT } from '../command.ts';
 import { formatOf, formatSize, outputOption, shortId, writeData, writeTable } from '../render/index.ts';
@@ -16,7 +16,8 @@ export const df = defineCommand({
     ...outputOption,
   },
   details: `Reads the storage directory that files, flags and environment name; needs root, but no daemon. Layers that images share count once in
-the sums. RECLAIMABLE is what goes when everything that nobody uses is removed.
+the sums. RECLAIMABLE is what goes when everything that nobody uses is removed. Images have the size that \`crio images\` shows, of their
+archives; the second table has what the disk gives, every byte of it.
 
   crio df
   crio df -v`,
@@ -32,7 +33,11 @@ the sums. RECLAIMABLE is what goes when everything that nobody uses is removed.
       const { out } = context.terminal;
       if (format !== 'table') writeData(out, format, plain(use));
       else if (values.verbose) writeAll(out, use);
-      else writeTable(out, ['TYPE', 'TOTAL', 'ACTIVE', 'SIZE', 'RECLAIMABLE'], summary(use));
+      else {
+        writeTable(out, ['TYPE', 'TOTAL', 'ACTIVE', 'SIZE', 'RECLAIMABLE'], summary(use));
+        out.line('');
+        writeTable(out, ['ON THE DISK', 'SIZE'], onDisk(use));
+      }
     } finally {
       await store.close();
     }
@@ -56,8 +61,26 @@ function summary(use: DiskUse): string[][] {
     row('Containers', use.containers.length, use.containers.length - idle.length, sum(use.containers), sum(idle)),
     row('Artifacts', use.artifacts.length, undefined, sum(use.artifacts), sum(use.artifacts)),
     row('Layers of nobody', use.orphans.length, undefined, sum(use.orphans), sum(use.orphans)),
-    ...(use.staged > 0n ? [row('In the making', 1, undefined, use.staged, 0n)] : []),
   ];
+}
+
+const WORDS = {
+  images: 'Layers of images',
+  containers: 'Containers: writable layers and directories',
+  artifacts: 'Artifacts',
+  unneeded: 'Layers that nothing needs',
+  staged: 'Being made or removed',
+  records: 'Records, archives’ headers, manifests and configs',
+  reserve: 'Kept for removals on a full disk',
+  unknown: 'Unknown to all records: the next start removes it',
+  other: 'Other files in the storage directory',
+} as const satisfies Record<Share, string>;
+
+/** Every byte, by what it is for; what there is none of is left out. */
+function onDisk({ onDisk: bytes }: DiskUse): string[][] {
+  const there = SHARES.filter((share) => bytes[share] > 0n).map((share) => [WORDS[share], formatSize(bytes[share])]);
+  const total = SHARES.reduce((all, share) => all + bytes[share], 0n);
+  return [...there, ['Total', formatSize(total)]];
 }
 
 function writeAll(out: Parameters<typeof writeTable>[0], use: DiskUse): void {

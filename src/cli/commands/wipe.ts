@@ -3,7 +3,7 @@ import { type HexId, isHexId } from '../../ids/index.ts';
 import type { ContainerRecord, Store } from '../../storage/index.ts';
 import { defineCommand } from '../arguments.ts';
 import { EXIT } from '../command.ts';
-import { storeOf } from '../store.ts';
+import { refuseBesideDaemon, storeOf } from '../store.ts';
 
 export const wipe = defineCommand({
   words: '',
@@ -31,6 +31,7 @@ too. With internal_wipe, which is the default, the daemon does that itself, and 
       );
       return EXIT.ok;
     }
+    await refuseBesideDaemon(config.api.listen);
     const store = await open();
     try {
       await wipeStore(store, due.images, say);

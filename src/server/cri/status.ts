@@ -1,5 +1,5 @@
 import { status } from '@grpc/grpc-js';
-import { Failure, type FailureKind, kindOf, textOf } from '../../errors/index.ts';
+import { type FailureKind, adviceOf, kindOf, textOf } from '../../errors/index.ts';
 
 /** The one place where kinds of failures become gRPC codes. */
 const CODES = {
@@ -22,7 +22,8 @@ const MAX_TEXT = 8 * 1024;
 
 /** What a client gets for an error: code and text; advice goes behind the text, where there is any. */
 export function statusOf(error: unknown): { readonly code: status; readonly details: string } {
-  const advice = error instanceof Failure && error.advice !== undefined ? ` (${error.advice})` : '';
+  const what = adviceOf(error);
+  const advice = what === undefined ? '' : ` (${what})`;
   const text = textOf(error);
   const shown = text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT / 2)} … ${text.slice(-MAX_TEXT / 2)}`.toWellFormed();
   return { code: CODES[kindOf(error)], details: `${shown}${advice}` };

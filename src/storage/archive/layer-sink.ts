@@ -17,7 +17,6 @@ export class LayerSink implements TarVisitor, ContentsSharer, Disposable {
   readonly #split: TarSplitWriter;
   readonly #maxEntries: number;
   readonly #maxContent: number;
-  readonly #hardLinks: boolean;
   readonly #names = new Set<string>();
   readonly #uids = new Set<number>();
   readonly #gids = new Set<number>();
@@ -27,7 +26,6 @@ export class LayerSink implements TarVisitor, ContentsSharer, Disposable {
   constructor(job: UnpackJob, warn: (message: string) => void) {
     this.#maxEntries = job.limits.maxEntries ?? DEFAULT_MAX_ENTRIES;
     this.#maxContent = job.limits.maxContentBytes ?? Number.POSITIVE_INFINITY;
-    this.#hardLinks = job.parts?.hardLinks ?? false;
     const ids = new HostIds(job.idMap);
     this.#tree = new TreeWriter({ root: job.diffDir, ids, inUserNamespace: inUserNamespace(), warn });
     try {
@@ -67,8 +65,8 @@ export class LayerSink implements TarVisitor, ContentsSharer, Disposable {
   }
 
   /** The file begun last has the contents of this open file of another layer; they come through `data` nevertheless. */
-  share(fd: number, size: number): void {
-    this.#tree.share(fd, size, this.#hardLinks);
+  share(fd: number, size: number, mayLink: boolean): void {
+    this.#tree.share(fd, size, mayLink);
   }
 
   data(bytes: Buffer, position: number): void {

@@ -54,6 +54,8 @@ export interface ByteRange {
 
 /** A layer of the store, for its files. */
 export interface LayerContents {
+  /** In an additional image store: its files are only read, and get no more names. */
+  readonly isForeign: boolean;
   readonly diffDir: string;
   readonly tarSplitPath: string;
 }

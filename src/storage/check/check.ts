@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { fromRfc3339, nowNs } from '../../clock/index.ts';
 import { codeOf, textOf } from '../../errors/index.ts';
 import type { HexId } from '../../ids/index.ts';
-import { parseLower } from '../mount-plan.ts';
-import { bigDataFileName, isLinkName } from '../names.ts';
+import { chainOf, union } from '../chains.ts';
+import { damageOf } from '../driver/damage.ts';
+import { bigDataFileName } from '../names.ts';
 import type { ContainerRecord, ImageRecord, LayerRecord } from '../types.ts';
 import { ContentsCheck } from './contents.ts';
 import type { CheckOptions, Finding, Kind } from './findings.ts';
@@ -88,23 +89,12 @@ async function layerProblems(root: string, layer: LayerRecord, snapshot: Snapsho
   return problems;
 }
 
-/** Why a layer could not be mounted; undefined where nothing speaks against it. Lost links in `l/` are made again at a mount. */
+/** Why a layer could not be mounted; undefined where nothing speaks against it. */
 function unmountable(root: string, layer: LayerRecord, { layers }: Snapshot): string | undefined {
-  const home = join(root, 'overlay');
-  const directory = join(home, layer.id);
-  if (!isDirectory(join(directory, 'diff'))) return 'layer is missing';
-  const link = textIn(join(directory, 'link'));
-  if (link === undefined || !isLinkName(link)) return 'its link file is missing or broken';
-  const led = linkTarget(join(home, 'l', link));
-  if (led !== undefined && led !== join(directory, 'diff')) return `its link ${link} leads to another layer`;
-  if (layer.parent === undefined) return undefined;
-  const parent = layers.get(layer.parent);
-  if (parent === undefined) return `its parent ${layer.parent}: layer not known`;
-  const lower = textIn(join(directory, 'lower'));
-  const names = lower === undefined ? undefined : parseLower(lower);
-  if (names === undefined) return 'its lower file is missing or broken';
-  const below = textIn(join(parent.root, 'overlay', layer.parent, 'link'));
-  return below === undefined || names[0] === below ? undefined : 'its lower file does not name its parent';
+  const parent = layer.parent === undefined ? undefined : layers.get(layer.parent);
+  const below = parent === undefined ? undefined : join(parent.root, 'overlay', parent.record.id);
+  const lost = layer.parent !== undefined && parent === undefined ? `its parent ${layer.parent}: layer not known` : undefined;
+  return damageOf(join(root, 'overlay', layer.id), below) ?? lost;
 }
 
 async function checkOwners(snapshot: Snapshot, options: CheckOptions, findings: Finding[]): Promise<void> {
@@ -156,27 +146,24 @@ function sha256Of(bytes: Buffer): string {
 }
 
 /** The first damaged layer of a chain; undefined id for none. */
-function* damagedBelow(
+function damagedBelow(
   top: HexId | undefined,
   { layers }: Snapshot,
   damaged: ReadonlyMap<HexId, string>,
-): Generator<readonly [HexId, string]> {
-  for (let id = top; id !== undefined; id = layers.get(id)?.record.parent) {
+): readonly (readonly [HexId, string])[] {
+  for (const { id } of chainOf(top, (layer) => layers.get(layer)?.record)) {
     const problem = damaged.get(id);
-    if (problem === undefined) continue;
-    yield [id, problem];
-    return;
+    if (problem !== undefined) return [[id, problem]];
   }
+  return [];
 }
 
 function usedLayers({ layers, images, containers }: Snapshot): ReadonlySet<HexId> {
-  const used = new Set<HexId>();
   const tops = [
     ...images.flatMap(({ record }) => [record.layer, ...record.mappedLayers]),
     ...containers.map((container) => container.layer),
   ];
-  for (const top of tops) for (let id = top; id !== undefined && !used.has(id); id = layers.get(id)?.record.parent) used.add(id);
-  return used;
+  return union(tops, (id) => layers.get(id)?.record);
 }
 
 function isOldOrphan(layer: LayerRecord, used: ReadonlySet<HexId>, { maxOrphanAgeS }: CheckOptions): boolean {
@@ -190,28 +177,4 @@ function treesOf(directory: string): readonly string[] {
   const trees = [join(directory, 'diff')];
   for (let n = 1; existsSync(join(directory, `diff${n}`)); n++) trees.push(join(directory, `diff${n}`));
   return trees;
-}
-
-function isDirectory(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-}
-
-/** Where a link of `l/` leads; undefined where there is none. */
-function linkTarget(path: string): string | undefined {
-  try {
-    return resolve(dirname(path), readlinkSync(path));
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
-    if (codeOf(error) === 'EINVAL') return path;
-    throw error;
-  }
-}
-
-function textIn(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return undefined;
-    throw error;
-  }
 }

@@ -1,5 +1,7 @@
 import { dirname } from 'node:path';
 import type { Logger } from '../../log/index.ts';
+import type { HexId } from '../../ids/index.ts';
+import { chainOf } from '../chains.ts';
 import type { Grave } from '../graves.ts';
 import type { Ledger } from '../ledger.ts';
 import type { Places } from '../places.ts';
@@ -19,6 +21,8 @@ export interface HealthParts {
 
 /** What is damaged in a store, and its way out. */
 export class Health {
+  /** Told of an image that cannot be used because layers of it are damaged, whenever somebody tries. */
+  onDamaged: (image: HexId) => void = () => {};
   readonly #parts: HealthParts;
   #lost: readonly string[] = [];
 
@@ -42,6 +46,19 @@ export class Health {
     const { graves, images } = await ledger.change('remove', (records) => removeDamaged(records, places, findings, options));
     await removeAll(graves);
     return { remaining: stillThere(findings, await this.#snapshot()), images };
+  }
+
+  /** Looks whether an image's layers can be mounted: something that was to be made of it failed. */
+  async suspect(image: HexId): Promise<void> {
+    const { ledger, places, log } = this.#parts;
+    const problems = await ledger.read('layers', ({ images, layers }) =>
+      [...chainOf(images.get(image)?.layer, (id) => layers.get(id))].flatMap((layer) => {
+        const damage = places.driver.damage(layer);
+        return damage === undefined ? [] : [`layer ${layer.id}: ${damage}`];
+      }),
+    );
+    for (const problem of problems) log.warn(`Damaged: ${problem}`);
+    if (problems.length > 0) this.onDamaged(image);
   }
 
   /** After a power cut: the layers that were committed last are compared with their digests, and only they [p27]. */

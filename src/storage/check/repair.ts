@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { HexId } from '../../ids/index.ts';
+import { neededLayers } from '../chains.ts';
 import { containerRoots } from '../containers.ts';
 import { type Grave, buryLayer } from '../graves.ts';
 import { imageDirectory } from '../images.ts';
@@ -26,8 +27,10 @@ export function removeDamaged(records: Records, places: Places, findings: readon
   const idsOf = (kind: Finding['kind']) => new Set(findings.filter((finding) => finding.kind === kind).map(({ id }) => id));
   const paths: string[] = [];
   const containerLayers = options.removeContainers ? removeContainers(records, places, idsOf('container'), paths) : [];
-  const images = removeImages(records, idsOf('image'), paths);
-  const layers = [...containerLayers, ...removeLayers(records, idsOf('layer'))];
+  // An image volume has no container record: what is mounted shows it.
+  const carrying = places.driver.carrying();
+  const images = removeImages(records, idsOf('image'), carrying, paths);
+  const layers = [...containerLayers, ...removeLayers(records, idsOf('layer'), carrying)];
   const graves: Grave[] = [];
   const afterwards = () => {
     for (const layer of layers) graves.push(...buryLayer(layer, places));
@@ -50,11 +53,12 @@ function removeContainers(records: Records, places: Places, damaged: ReadonlySet
   return layers;
 }
 
-function removeImages(records: Records, damaged: ReadonlySet<HexId>, paths: string[]): string[] {
+function removeImages(records: Records, damaged: ReadonlySet<HexId>, carrying: ReadonlySet<HexId>, paths: string[]): string[] {
   const names: string[] = [];
   for (const id of damaged) {
     const image = records.images.own(id);
-    if (image === undefined || records.containers.values().some((container) => container.image === id)) continue;
+    if (image === undefined || (image.layer !== undefined && carrying.has(image.layer))) continue;
+    if (records.containers.values().some((container) => container.image === id)) continue;
     names.push(...image.names);
     for (const root of records.images.delete(id)) paths.push(imageDirectory(root, id));
   }
@@ -62,18 +66,13 @@ function removeImages(records: Records, damaged: ReadonlySet<HexId>, paths: stri
 }
 
 /** Damaged or orphaned layers and all upon them, the topmost first, as far as no image and no container needs them. */
-function removeLayers(records: Records, wanted: ReadonlySet<HexId>): HexId[] {
-  const used = new Set<HexId>();
-  const tops = [
-    ...records.images.values().flatMap((image) => [image.layer, ...image.mappedLayers]),
-    ...records.containers.values().map((container) => container.layer),
-  ];
-  for (const top of tops) for (let id = top; id !== undefined && !used.has(id); id = records.layers.get(id)?.parent) used.add(id);
+function removeLayers(records: Records, wanted: ReadonlySet<HexId>, carrying: ReadonlySet<HexId>): HexId[] {
+  const used = neededLayers(records);
   const children = Map.groupBy(records.layers.values(), ({ parent }) => parent);
   const removed: HexId[] = [];
   const seen = new Set<HexId>();
   const remove = (id: HexId): void => {
-    if (seen.has(id) || used.has(id) || records.layers.own(id) === undefined) return;
+    if (seen.has(id) || used.has(id) || carrying.has(id) || records.layers.own(id) === undefined) return;
     seen.add(id);
     for (const child of children.get(id) ?? []) remove(child.id);
     if (records.layers.hasChildren(id)) return;

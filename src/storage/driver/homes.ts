@@ -1,10 +1,11 @@
-import { existsSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, unlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync, readdirSync, readlinkSync, rmSync, statSync, symlinkSync, unlinkSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { Failure, codeOf } from '../../errors/index.ts';
 import { type HexId, isHexId } from '../../ids/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { parseLower } from '../mount-plan.ts';
 import { isLinkName } from '../names.ts';
+import { damageOf } from './damage.ts';
 
 /** What a layer on top needs to know of the one below. */
 export interface Rung {
@@ -62,12 +63,13 @@ export class Homes {
     const known = this.#rungs.get(layer);
     if (known !== undefined) return known;
     const directory = this.directory(layer);
-    const link = readOptional(join(directory, 'link'));
-    if (link === undefined)
+    if (!existsSync(directory))
       throw new Failure('NotFound', `layer ${layer} has no directory below ${this.#home}: layer not known`, {
         advice: 'Remove the image and pull it again.',
       });
-    if (!isLinkName(link)) throw new Failure('Internal', `layer ${layer} has a broken link file`);
+    const damage = damageOf(directory, undefined);
+    if (damage !== undefined) throw damaged(layer, damage);
+    const link = readFileSync(join(directory, 'link'), 'utf8');
     const { mode, uid, gid } = statSync(join(directory, 'diff'));
     const rung = { link, lower: readOptional(join(directory, 'lower')), mode: mode & 0o7777, uid, gid };
     this.#rungs.set(layer, rung);
@@ -81,12 +83,22 @@ export class Homes {
     const paths = olderContents(`${directory}/`);
     if (text === undefined) return paths;
     const names = parseLower(text);
-    if (names === undefined) throw new Failure('Internal', `layer ${layer} has a broken lower file`);
+    if (names === undefined) throw damaged(layer, 'its lower file is broken');
     for (const name of names) {
       const path = this.#linkPath(name) ?? this.#repairedLink(name);
       paths.push(path, ...olderContents(`${path}/../`));
     }
     return paths;
+  }
+
+  /** The layers that the `lower` file of a layer leads to; not those whose links are lost. */
+  layersBelow(layer: HexId): HexId[] {
+    const names = parseLower(readOptional(join(this.directory(layer), 'lower')) ?? '') ?? [];
+    return names.flatMap((name) => {
+      const path = this.#linkPath(name);
+      const id = path === undefined ? '' : basename(dirname(readlinkSync(path)));
+      return isHexId(id) ? [id] : [];
+    });
   }
 
   /** Directories of the own homes that are layers by their name. */
@@ -117,6 +129,12 @@ export class Homes {
       advice: 'Mount the additional image store that it was in, or pull the image again.',
     });
   }
+}
+
+function damaged(layer: HexId, damage: string): Failure {
+  return new Failure('FailedPrecondition', `layer ${layer} is damaged: ${damage}`, {
+    advice: 'Pull the image again, or look with crio check.',
+  });
 }
 
 function layersIn(home: string): HexId[] {

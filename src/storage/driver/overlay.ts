@@ -6,6 +6,7 @@ import type { HexId } from '../../ids/index.ts';
 import { MS, type ProjectLimits, mount, readMounts, unmountIfMounted } from '../../linux/index.ts';
 import { dataString, lowerOf, MAX_DEPTH, planMount } from '../mount-plan.ts';
 import { isLinkName, newLinkName } from '../names.ts';
+import { damageOf } from './damage.ts';
 import { Homes, type HomesOptions, readOptional } from './homes.ts';
 import { type IdMapRequest, giveToRoot, mapLowers } from './id-map.ts';
 import { performMount } from './perform.ts';
@@ -159,6 +160,7 @@ export class OverlayDriver {
   /** Moves a directory from `build` to its place and answers that; a stale directory of that id goes to `grave` first. */
   publish(at: string, layer: HexId, { home }: Built, grave: () => string): string {
     const directory = join(home, layer);
+    this.homes.forget(layer);
     if (existsSync(directory)) this.bury(layer, home, grave);
     renameSync(at, directory);
     return directory;
@@ -201,6 +203,17 @@ export class OverlayDriver {
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error;
     }
+  }
+
+  /** Why a layer could not be mounted, or would show another root than its record says; undefined where nothing speaks against it. */
+  damage({ id, parent }: { readonly id: HexId; readonly parent: HexId | undefined }): string | undefined {
+    return damageOf(this.homes.directory(id), parent === undefined ? undefined : this.homes.directory(parent));
+  }
+
+  /** The layers that are mounted, and those below them: what the disk says, whatever the records do. */
+  carrying(): ReadonlySet<HexId> {
+    const mounted = this.homes.layersOnDisk().filter((layer) => this.isMounted(layer));
+    return new Set(mounted.flatMap((layer) => [layer, ...this.homes.layersBelow(layer)]));
   }
 
   isMounted(layer: HexId): boolean {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,6 +7,8 @@ import { bindIdMapped, mount, unmountIfMounted } from '../../linux/index.ts';
 import type { Logger } from '../../log/index.ts';
 import { holdUserNamespace } from '../../process/index.ts';
 
+/** Of a file that is large beside what a file system keeps of its attributes. */
+const PROBE_BYTES = 64 * 1024;
 /** Any ids but our own: what is asked is whether they can be mapped at all. */
 const PROBE_MAP = '0 100000 65536';
 
@@ -37,10 +40,10 @@ export class Probes {
   metacopy(mountOptions: readonly string[]): Promise<boolean> {
     const data = mountOptions.filter((word) => word.includes('=')).map((word) => `,${word}`);
     return this.#remembered(`metacopy(${mountOptions.join(',')})`, 'metacopy-check', async (dir) => {
-      await writeFile(join(dir, 'lower', 'file'), 'contents', { mode: 0o600 });
+      await writeFile(join(dir, 'lower', 'file'), randomBytes(PROBE_BYTES), { mode: 0o600 });
       const copied = await this.#mounts(dir, data.join(''), () => chmod(join(dir, 'merged', 'file'), 0o700));
-      // A file copied up without its data has a size and no blocks.
-      return copied && (await stat(join(dir, 'upper', 'file'))).blocks === 0;
+      // Copied up without its data, it has a block for its attributes at most.
+      return copied && (await stat(join(dir, 'upper', 'file'))).blocks * 512 < PROBE_BYTES / 2;
     });
   }
 

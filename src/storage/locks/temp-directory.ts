@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { randomInt } from 'node:crypto';
 import { basename, join } from 'node:path';
@@ -99,13 +99,15 @@ export async function recoverAround(parent: string): Promise<number> {
   let recovered = 0;
   for (const name of await namesIn(parent)) {
     const path = join(parent, name);
-    if (statSync(path).isDirectory() && (await deleteIfStale(path, join(path, STAGING_LOCK)))) recovered++;
+    if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) continue;
+    if (await deleteIfStale(path, join(path, STAGING_LOCK))) recovered++;
   }
   return recovered;
 }
 
 async function deleteIfStale(path: string, lockPath: string): Promise<boolean> {
-  const lock = openSync(lockPath, constants.O_RDWR | constants.O_CREAT, 0o644);
+  const lock = openLock(lockPath);
+  if (lock === undefined) return false;
   try {
     if (!tryLockFile(lock, 'exclusive') || fstatSync(lock).nlink === 0) return false;
     await rm(path, { recursive: true, force: true });
@@ -113,6 +115,16 @@ async function deleteIfStale(path: string, lockPath: string): Promise<boolean> {
     return true;
   } finally {
     closeSync(lock);
+  }
+}
+
+/** Undefined where somebody else was faster, and the directory of the lock is gone. The descriptor is the caller's. */
+function openLock(path: string): number | undefined {
+  try {
+    return openSync(path, constants.O_RDWR | constants.O_CREAT, 0o644);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
   }
 }
 

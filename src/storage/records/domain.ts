@@ -8,6 +8,7 @@ import type { LockMode } from '../../linux/index.ts';
 import type { Lock } from '../locks/lock.ts';
 import type { Fields } from './fields.ts';
 import { RecordList } from './list.ts';
+import type { SetAside } from './set-aside.ts';
 
 /**
  * How a file is written: flushed before it counts (`durable`), not flushed (`volatile`: a power cut may lose the
@@ -20,31 +21,38 @@ export class RecordFile<R extends { readonly id: HexId }> {
   readonly path: string;
   readonly records: RecordList<R>;
   readonly #medium: Medium;
+  readonly #setAside: SetAside;
   #modified: bigint | undefined;
 
-  constructor(path: string, format: Fields<R>, medium: Medium) {
+  constructor(path: string, format: Fields<R>, medium: Medium, setAside: SetAside = () => Promise.resolve(false)) {
     this.path = path;
     this.records = new RecordList(format);
     this.#medium = medium;
+    this.#setAside = setAside;
   }
 
-  /** A missing file is an empty list. Broken JSON is FailedPrecondition with code CORRUPT_RECORDS, and changes nothing. */
+  /** A missing file is an empty list. Broken JSON is FailedPrecondition with code CORRUPT_RECORDS, and changes nothing, or it is set aside. */
   async load(): Promise<void> {
     const modified = modifiedAt(this.path);
     const json = modified === undefined ? '' : await readFile(this.path, 'utf8');
     try {
       this.records.parse(json);
     } catch (error) {
-      throw new Failure('FailedPrecondition', `records in ${this.path} cannot be read: ${textOf(error)}`, {
+      const broken = new Failure('FailedPrecondition', `records in ${this.path} cannot be read: ${textOf(error)}`, {
         cause: error,
         code: 'CORRUPT_RECORDS',
-        advice:
-          this.#medium === 'foreign'
-            ? 'Repair the additional image store, or take it out of storage.conf and storage_option.'
-            : `Restore ${this.path} from a copy, or remove the storage directory and pull again.`,
+        advice: this.#wayOut(),
       });
+      if (!(await this.#setAside(this.path, broken))) throw broken;
+      return await this.load();
     }
     this.#modified = modified;
+  }
+
+  #wayOut(): string {
+    if (this.#medium === 'foreign') return 'Repair the additional image store, or take it out of storage.conf and storage_option.';
+    if (this.#medium === 'durable') return `Restore ${this.path} from a copy, or remove the storage directory and pull again.`;
+    return `Restore ${this.path} from a copy, or remove it: containers are forgotten then, images stay.`;
   }
 
   /** Whether the file was replaced since it was loaded or saved. */

@@ -13,9 +13,17 @@ async function depth(): Promise<void> {
   const image = await makeImage(store, 'example.com/a:1', 2);
   const lower = join(G, 'overlay', image.layer ?? '', 'lower');
   const below = readFileSync(lower, 'utf8');
+  const records = join(G, 'overlay-layers/layers.json');
+  const known = JSON.parse(readFileSync(records, 'utf8')) as { id: string; parent?: string }[];
   const grown = async (layers: number) => {
-    const other = await openStore();
+    const more = Array.from({ length: layers - 1 }, (_, at) => ({ id: at.toString(16).padStart(64, '0') }));
+    const chain = [...known, ...more].map((record, at, all) => ({
+      ...record,
+      parent: at === 1 ? known[0]?.id : all[at === 0 ? 2 : at + 1]?.id,
+    }));
+    writeFileSync(records, JSON.stringify(chain));
     writeFileSync(lower, Array.from({ length: layers }, () => below).join(':'));
+    const other = await openStore();
     try {
       return await makeContainer(other, image, `k8s_deep_${layers}`);
     } finally {

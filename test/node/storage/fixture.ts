@@ -55,3 +55,14 @@ export async function makeImage(store: Store, name: string, depth = 1): Promise<
 export async function makeContainer(store: Store, image: ImageRecord, name: string): Promise<ContainerRecord> {
   return await store.createContainer({ names: [name], imageId: image.id, metadata: '{}', layerName: `${name}-layer` });
 }
+
+/** Puts one more layer on an image's, as another image with it. */
+export async function upon(store: Store, base: ImageRecord, name: string): Promise<ImageRecord> {
+  const staged = await store.stageLayer();
+  writeFileSync(join(staged.diffDir, 'more'), name);
+  const digest = base.digest ?? sha256(name);
+  const content = { blobDigest: digest, blobSize: 10, diffId: digest, diffSize: 1024, compression: 0 } as const;
+  const layer = await staged.commit({ ...content, uids: [0], gids: [0], id: store.layerId(base.layer, digest), parent: base.layer });
+  const id = hexOf(sha256(name)) as HexId;
+  return await store.createImage({ id, names: [name], layer: layer.id, digest, created: base.created, metadata: '{}', bigData: [] });
+}

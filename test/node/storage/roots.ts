@@ -5,12 +5,12 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, readdirSync, readlinkSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type HexId, hexOf, sha256 } from '../../../src/ids/index.ts';
+import type { HexId } from '../../../src/ids/index.ts';
 import { MS, mount, readMountsSync } from '../../../src/linux/index.ts';
 import { type CheckOptions, type ImageRecord, type Store, diskUse } from '../../../src/storage/index.ts';
 import { posixLocker } from '../../harness/posix-lock.ts';
 import { treeLines } from '../../harness/trees.ts';
-import { G, R, logged, makeContainer, makeImage, openStore } from './fixture.ts';
+import { G, R, logged, makeContainer, makeImage, openStore, upon } from './fixture.ts';
 
 /** Additional image stores, and what shows the first of them read-only. */
 const A = '/var/lib/containers/extra';
@@ -33,18 +33,6 @@ async function filled(root: string, images: Readonly<Record<string, number>>): P
   for (const [name, depth] of Object.entries(images)) made.push(await makeImage(store, name, depth));
   await store.close();
   return made;
-}
-
-/** Puts one more layer on an image's, as another image with it. */
-async function upon(store: Store, base: ImageRecord, name: string): Promise<ImageRecord> {
-  const staged = await store.stageLayer();
-  writeFileSync(join(staged.diffDir, 'more'), name);
-  const { digest } = base;
-  assert.ok(digest !== undefined);
-  const content = { blobDigest: digest, blobSize: 10, diffId: digest, diffSize: 1024, compression: 0 } as const;
-  const layer = await staged.commit({ ...content, uids: [0], gids: [0], id: store.layerId(base.layer, digest), parent: base.layer });
-  const id = hexOf(sha256(name)) as HexId;
-  return await store.createImage({ id, names: [name], layer: layer.id, digest, created: base.created, metadata: '{}', bigData: [] });
 }
 
 async function additional(): Promise<void> {

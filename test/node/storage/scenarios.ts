@@ -1,8 +1,9 @@
 // scenarios.ts NAME [ARGUMENT]: one scenario with the store of the machine it runs on; asserts, and exits 0 or not.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { mount, MS, readMountsSync } from '../../../src/linux/index.ts';
@@ -10,7 +11,7 @@ import { mountByDescriptors } from '../../../src/storage/driver/perform.ts';
 import { planMount } from '../../../src/storage/mount-plan.ts';
 import { posixLocker } from '../../harness/posix-lock.ts';
 import { checkStore } from './check.ts';
-import { G, logged, makeContainer, makeImage, openStore, R } from './fixture.ts';
+import { G, logged, makeContainer, makeImage, openStore, R, upon } from './fixture.ts';
 
 const mode = (path: string) => (statSync(path).mode & 0o7777).toString(8);
 const overlays = () => readMountsSync().filter((entry) => entry.type === 'overlay' && entry.mountPoint.startsWith(`${G}/overlay/`));
@@ -101,12 +102,30 @@ async function images(): Promise<void> {
     [],
   );
   assert.equal(mountpoints()[0]?.count, 2);
+  await assert.rejects(one.deleteImage(b.id), { kind: 'FailedPrecondition', code: 'IMAGE_IN_USE' });
   await one.unmountImage(b.id);
   await one.unmountImage(b.id);
   assert.equal(overlays().length, 0);
   await one.deleteImage(a.id);
+  // What another image stands upon stays when the image of its own goes.
+  const above = await upon(one, b, 'example.com/above:1');
   await two.deleteImage(b.id);
+  assert.deepEqual((await one.layerChain(above.layer)).length, 3);
+  assert.equal(checkStore(true).layers.size, 3);
   await Promise.all([one.close(), two.close()]);
+
+  const store = await openStore(G, { mountOptions: ['nodev', 'metacopy=on'] });
+  assert.ok(existsSync(join(R, 'overlay/metacopy(nodev,metacopy=on)-true')));
+  const container = await makeContainer(store, above, 'k8s_metacopy');
+  writeFileSync(join(store.layerDiffDirectory(above.layer ?? never()), 'large'), randomBytes(1_000_000));
+  const merged = await store.mountContainer(container.id);
+  assert.match(overlays()[0]?.superOptions ?? '', /,metacopy=on/);
+  chmodSync(join(merged, 'large'), 0o600);
+  const upper = statSync(join(store.layerDiffDirectory(container.layer), 'large'));
+  assert.ok(upper.size === 1_000_000 && upper.blocks * 512 < 10_000, 'only its mode was copied');
+  await store.deleteContainer(container.id);
+  await store.deleteImage(above.id);
+  await store.close();
   checkStore();
 }
 
@@ -205,6 +224,75 @@ async function foreign(): Promise<void> {
   await store.collectGarbage();
   await store.close();
   assert.equal(checkStore().images.size, 1);
+}
+
+/** Records that were lost, or that stand upon themselves, and what lies where layers are made: nothing hangs, nothing that is in use goes. */
+async function lost(): Promise<void> {
+  mkdirSync(join(G, 'overlay/staging/stale/dir'), { recursive: true });
+  symlinkSync('/nowhere', join(G, 'overlay/staging/dangling'));
+  const store = await openStore();
+  assert.ok(!existsSync(join(G, 'overlay/staging/stale')));
+  const image = await makeImage(store, 'example.com/a:1', 2);
+  const running = await makeContainer(store, image, 'k8s_running');
+  const merged = await store.mountContainer(running.id);
+  const unused = await makeImage(store, 'example.com/unused:1');
+  const directory = (layer: string | undefined) => join(G, 'overlay', layer ?? '');
+  const inode = statSync(directory(image.layer)).ino;
+
+  const volatile = ['layers', 'containers'].map((kind) => join(G, `overlay-${kind}/volatile-${kind}.json`));
+  const before = volatile.map((file) => readFileSync(file));
+  for (const file of volatile) writeFileSync(file, '[{');
+  await assert.rejects(openStore(), { code: 'CORRUPT_RECORDS' }, 'nobody forgets what runs');
+  for (const [index, file] of volatile.entries()) writeFileSync(file, before[index] ?? '');
+
+  const layers = join(G, 'overlay-layers/layers.json');
+  const rows = JSON.parse(readFileSync(layers, 'utf8')) as { id: string; parent?: string }[];
+  writeFileSync(layers, JSON.stringify(rows.map((row) => (row.id === image.layer ? row : { ...row, parent: image.layer }))));
+  assert.equal((await store.imageSize(image.id)) / 1024n, 2n, 'each layer counts once');
+  assert.equal((await store.layerChain(image.layer)).length, 2);
+  assert.ok((await store.health.check({ digests: true, contents: true, maxOrphanAgeS: 0 })).length > 0);
+
+  writeFileSync(layers, '');
+  await store.collectGarbage();
+  await store.settled();
+  assert.ok(!existsSync(directory(unused.layer)));
+  assert.match(logged.join(''), new RegExp(`No record names layer ${image.layer}, but mounted containers stand upon it`));
+  assert.equal((await makeImage(store, 'example.com/a:1', 2)).layer, image.layer);
+  assert.deepEqual([readFileSync(join(merged, 'layer-0'), 'utf8'), statSync(directory(image.layer)).ino], ['0', inode]);
+  await store.deleteContainer(running.id);
+  await store.deleteImage(unused.id);
+  await store.settled();
+
+  // Layers of pulls that were given up: gone when they are old enough, but not what is needed, named, mounted or young.
+  const [given, up] = [await makeImage(store, 'example.com/given-up:1', 2), await makeImage(store, 'example.com/young:1')];
+  const images = join(G, 'overlay-images/images.json');
+  writeFileSync(images, JSON.stringify((JSON.parse(readFileSync(images, 'utf8')) as { id: string }[]).filter(({ id }) => id === image.id)));
+  writeFileSync(join(G, 'overlay-images/images.lock'), Buffer.alloc(64, 9));
+  const aged = (JSON.parse(readFileSync(layers, 'utf8')) as { id: string }[]).map((row) =>
+    row.id === up.layer ? row : { ...row, created: '2026-01-02T03:04:05Z' },
+  );
+  writeFileSync(layers, JSON.stringify(aged));
+  assert.equal(await store.collectOrphans(3600), 2);
+  assert.deepEqual(
+    [given.layer, up.layer, image.layer].map((layer) => existsSync(directory(layer))),
+    [false, true, true],
+  );
+  assert.equal(await store.collectOrphans(3600), 0);
+  await store.deleteImage(image.id);
+  assert.equal(await store.collectOrphans(-1), 1);
+  await store.collectGarbage();
+  await store.close();
+
+  // What a power cut made of files that are not flushed: nothing runs that they could tell of.
+  for (const file of [...volatile, join(R, 'overlay-layers/mountpoints.json')]) writeFileSync(file, Buffer.alloc(300));
+  await assert.rejects(openStore(G, { isDaemon: false }), { code: 'CORRUPT_RECORDS' });
+  const next = await openStore();
+  await makeContainer(next, await makeImage(next, 'example.com/a:1'), 'k8s_next');
+  assert.equal(checkStore(true).containers.size, 1);
+  assert.equal(logged.filter((line) => /cannot be read: .* set aside as .*\.broken/.test(line)).length, 3);
+  await next.close();
+  rmSync(join(G, 'overlay/staging/dangling'));
+  assert.equal(checkStore().layers.size, 2);
 }
 
 async function idmap(): Promise<void> {
@@ -309,7 +397,7 @@ async function contended(): Promise<void> {
   await store.close();
 }
 
-const scenarios = { lifecycle, images, deep, names, foreign, idmap, hammer, recover, full, contended };
+const scenarios = { lifecycle, images, deep, names, foreign, lost, idmap, hammer, recover, full, contended };
 const [name = '', ...args] = process.argv.slice(2);
 if (!Object.hasOwn(scenarios, name)) throw new Error(`no scenario ${name}`);
 await scenarios[name as keyof typeof scenarios](...args);

@@ -17,9 +17,12 @@ interface Part extends Wanted {
   readonly file: TocFile;
 }
 
-/** Takes contents of `size` bytes, which come next, from an open file into the file that was begun last, where it can. */
+/**
+ * Takes contents of `size` bytes, which come next, from an open file into the file that was begun last, where it can; `mayLink`: that
+ * file may become a name of the open one.
+ */
 export interface ContentsSharer {
-  share(fd: number, size: number): void;
+  share(fd: number, size: number, mayLink: boolean): void;
 }
 
 const ZEROS = Buffer.alloc(512 * 1024);
@@ -75,7 +78,7 @@ export class Assembly implements Disposable {
   async *#shared({ origin, size }: Part, source: BlobSource, sharer: ContentsSharer): AsyncGenerator<Buffer> {
     using file = origin === undefined ? undefined : openOrigin(origin, size);
     if (file === undefined) throw unsuitable('a file of another layer went away while it was needed');
-    sharer.share(file.fd, size);
+    sharer.share(file.fd, size, this.#blob.hardLinks && origin?.isForeign === false);
     let read = 0;
     for (const piece of contentsOf(file.fd)) {
       yield piece;

@@ -12,6 +12,7 @@ export interface Origin {
   /** Of the layer's tree; a descriptor. */
   readonly root: number;
   readonly name: Buffer;
+  readonly isForeign: boolean;
 }
 
 /** A file that is looked for, and where it was found. */
@@ -43,7 +44,8 @@ export async function findOrigins(
     using scan = new DisposableStack();
     try {
       const root = scan.use(openRoot(layer.diffDir));
-      for await (const entry of readTarSplitFile(layer.tarSplitPath)) if (entry.raw === undefined) look(entry, wanted, root.fd);
+      for await (const entry of readTarSplitFile(layer.tarSplitPath))
+        if (entry.raw === undefined) look(entry, wanted, { root: root.fd, isForeign: layer.isForeign });
     } catch {
       // What was found until then counts.
     }
@@ -51,11 +53,11 @@ export async function findOrigins(
   }
 }
 
-function look(entry: Exclude<TarSplitEntry, { raw: Buffer }>, wanted: Map<string, Wanted[]>, root: number): void {
+function look(entry: Exclude<TarSplitEntry, { raw: Buffer }>, wanted: Map<string, Wanted[]>, layer: Omit<Origin, 'name'>): void {
   const files = wanted.get(keyOf(entry));
   const [first] = files ?? [];
   if (files === undefined || first === undefined) return;
-  const origin = { root, name: entry.name };
+  const origin = { ...layer, name: entry.name };
   using fd = openOrigin(origin, entry.size);
   if (fd === undefined || !hasDigest(fd.fd, first.digest)) return;
   for (const file of files) if (file.digest === first.digest) file.origin = origin;
