@@ -74,7 +74,7 @@ function invalid(what: string, problem: string, cause?: unknown): Failure {
   return new Failure('Unknown', `${what}: ${problem}`, { cause, code: 'INVALID_DOCUMENT' });
 }
 
-/** One linear walk over the tokens, before JSON.parse builds anything: depth and keys. */
+/** One linear walk over the tokens, before JSON.parse builds anything: depth and keys. Quick, for it may be 4 MiB and the daemon waits. */
 function checkShape(text: string, what: string): void {
   const open: (Set<string> | undefined)[] = [];
   let expectKey = false;
@@ -105,14 +105,18 @@ function checkShape(text: string, what: string): void {
 
 /** Index of the closing quote; the text's end where there is none (JSON.parse then refuses it). */
 function endOfString(text: string, start: number): number {
-  for (let i = start + 1; i < text.length; i++) {
-    if (text[i] === '\\') i++;
-    else if (text[i] === '"') return i;
+  for (let at = start + 1; ;) {
+    const end = text.indexOf('"', at);
+    if (end === -1) return text.length;
+    let slashes = end;
+    while (text[slashes - 1] === '\\') slashes--;
+    if ((end - slashes) % 2 === 0) return end;
+    at = end + 1;
   }
-  return text.length;
 }
 
 function keyOf(quoted: string, what: string): string {
+  if (!quoted.includes('\\') && quoted.length > 1) return quoted.slice(1, -1); // What else may be wrong with it JSON.parse finds.
   try {
     const key: unknown = JSON.parse(quoted);
     if (typeof key === 'string') return key;

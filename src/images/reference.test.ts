@@ -109,9 +109,10 @@ describe('image references', () => {
   it('[a77] are judged in linear time', () => {
     for (const unit of ['a', '/', ':', '@', '-', 'a-', '.', 'a/', '_', '[']) {
       const text = unit.repeat(1_000_000 / unit.length);
-      const start = performance.now();
+      const before = process.threadCpuUsage(); // Of this thread alone: others keep the machine busy.
       assert.throws(() => normaliseReference(text));
-      assert.ok(performance.now() - start < 50, `${unit}: ${performance.now() - start} ms`);
+      const { user } = process.threadCpuUsage(before);
+      assert.ok(user < 100_000, `${unit}: ${user / 1000} ms`);
     }
   });
 
