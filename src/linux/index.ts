@@ -51,6 +51,7 @@ export {
   symlinkAt,
   unlinkAt,
 } from './files.ts';
+export { elfMachine } from './elf.ts';
 export { type ProjectLimits, checkProjects, limitProject, projectOf, setProject, stopInheritingProject } from './projects.ts';
 export { getXattr, getXattrFd, listXattr, listXattrFd, removeXattr, setXattr, setXattrAt, setXattrFd } from './xattr.ts';
 export {
@@ -60,6 +61,7 @@ export {
   openInRoot,
   openRoot,
   readFileInRoot,
+  readHeadInRoot,
   tryOpenInRoot,
   writeFileInRoot,
 } from './inroot.ts';

@@ -65,6 +65,15 @@ export function readFileInRoot(rootFd: number, path: Path, maxBytes = 4 * 1024 *
   }
 }
 
+/** The first bytes of a regular file, at most `length`; undefined where there is no such file, or none that can be read. */
+export function readHeadInRoot(rootFd: number, path: Path, length: number): Buffer | undefined {
+  using found = tryOpenInRoot(rootFd, path, O.PATH);
+  if (found === undefined || (statOrThrow(found.fd).mode & S.MASK) !== S.REG) return undefined;
+  using file = reopen(found.fd, path, O.RDONLY);
+  const head = Buffer.alloc(length);
+  return head.subarray(0, readSync(file.fd, head));
+}
+
 export interface WriteInRoot {
   /** Exact mode, whatever the umask; an existing file keeps its own if this is not given. Default of a new file 0644. */
   readonly mode?: number;

@@ -100,7 +100,7 @@ trap 'exit 0' TERM INT
 while :; do sleep 86400 & wait $!; done
 `;
 
-async function busyboxLayer(): Promise<Buffer> {
+export async function busyboxLayer(): Promise<Buffer> {
   return await inTemporary(async (dir) => {
     const busybox = unpackedTool('bin/busybox'); // The machine's own may be the static one, which has no libraries to bring.
     if (!existsSync(busybox)) throw new Error('busybox is missing: run scripts/install.sh test');

@@ -3,16 +3,21 @@ import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { BUSYBOX, type TestNode, imageReference, useNode } from '../harness/node.ts';
+import { busyboxLayer, layerOf } from '../harness/images.ts';
 import { containerConfig, podConfig, runPod, OBEDIENT } from '../harness/pods.ts';
 import { RegistryStorage } from '../harness/registry-storage.ts';
 import { type RegistryOptions, startRegistry } from '../harness/registry.ts';
 
 const WEB = imageReference('web');
 const PAUSE = imageReference('pause');
-/** A registry that has an image for another architecture. */
+/** A registry that has images for another architecture, by their labels: what is in one is not. */
 const OTHER = '127.0.0.1:5001';
 async function startOther(booted: TestNode): Promise<void> {
-  new RegistryStorage(booted.path('/var/tmp/other')).putImage('foreign', 'latest', { layers: [], more: { architecture: 's390x' } });
+  const storage = new RegistryStorage(booted.path('/var/tmp/other'));
+  const more = { architecture: 's390x' };
+  const elf = Buffer.from('7f454c46020201000000000000000000000200160000', 'hex');
+  storage.putImage('foreign', 'latest', { layers: [{ tar: await layerOf({ 'bin/sh': elf, run: '#! /bin/sh -e\n' }) }], more });
+  storage.putImage('mislabelled', 'latest', { layers: [{ tar: await busyboxLayer() }], more });
   const spawn: RegistryOptions['spawn'] = (argv, stdio, env) => booted.machine.spawn(argv, stdio, env);
   await startRegistry({ storage: '/var/tmp/other', address: OTHER, spawn });
 }
@@ -133,18 +138,21 @@ test('[F90, I33, p25] an image volume is checked against the policy of the names
   }
 });
 
-test('[p53] an image for another architecture is pulled, and a container of it refused in a sentence that says so', async () => {
-  const image = `${OTHER}/foreign:latest`;
-  await node.client.PullImage({ image: { image } });
+test('[p53] an image for another architecture is pulled, and a container of it refused in a sentence, unless its label alone says so', async () => {
+  const [image, other] = [`${OTHER}/foreign:latest`, `${OTHER}/mislabelled:latest`];
   const config = podConfig(node.machine, 'foreign');
   const { podSandboxId } = await node.client.RunPodSandbox({ config });
-  const create = node.client.CreateContainer({ podSandboxId, config: containerConfig('c', image, ['true']), sandboxConfig: config });
-  assert.match(
-    await failure(create),
-    new RegExp(`image "${image}" is made for linux/s390x, this node is linux/(amd64|arm64): exec format error \\(Use an image for linux/`),
-  );
+  const create = async (of: string, command: string[]) => {
+    await node.client.PullImage({ image: { image: of } });
+    return await node.client.CreateContainer({ podSandboxId, config: containerConfig('c', of, command), sandboxConfig: config });
+  };
+  const refused = `image "${image}" is made for linux/s390x, this node is linux/(amd64|arm64): exec format error \\(Use an image for linux/`;
+  for (const command of ['/run', 'sh', '/bin/true']) assert.match(await failure(create(image, [command])), new RegExp(refused), command);
+  const { containerId } = await create(other, ['true']);
+  await node.client.StartContainer({ containerId });
+  assert.match(node.log(), new RegExp(`Image ${other} says that it is made for linux/s390x, but its true is not`));
   await node.client.RemovePodSandbox({ podSandboxId });
-  await node.client.RemoveImage({ image: { image } });
+  for (const name of [image, other]) await node.client.RemoveImage({ image: { image: name } });
 });
 
 test('[I62, I63, J15, a51] image volumes of many containers share one mount; a path in one never leads out of it; records say whose they are', async () => {

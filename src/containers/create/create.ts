@@ -22,6 +22,7 @@ import { runtimePath } from '../platform.ts';
 import { containerName } from '../names.ts';
 import type { Creation, CreationContext, PodForCreation } from './context.ts';
 import { type Storage, prepareStorage } from './image.ts';
+import { checkPlatform } from './platform.ts';
 import { planSpec } from './spec.ts';
 
 /** Lets a creation in, or refuses it, as the pod decides [D95]. */
@@ -75,6 +76,7 @@ async function make(ctx: CreationContext, pod: PodForCreation, creation: Creatio
     const { spec, warnings } = await step('root file system and spec', () =>
       planSpec(ctx, pod, config, storage, logPath, { namespace: creation.podMetadata.namespace, undo, journal: entry }),
     );
+    checkPlatform(ctx, pod, creation, storage, spec);
     for (const warning of warnings) ctx.log.warn(`Container ${storage.name}: ${warning}`);
     await step('config.json', () => Promise.all([saveSpec(spec, storage), mkdir(dirname(logPath), { recursive: true, mode: 0o700 })]));
     progress.enter('container runtime creation');

@@ -1,7 +1,6 @@
 import { Failure, wrap } from '../../errors/index.ts';
 import type { Image } from '../../images/index.ts';
 import type { ContainerId } from '../../ids/index.ts';
-import { executes } from '../../oci/host/index.ts';
 import { makeAccessible } from '../../oci/rootfs/index.ts';
 import { mappedRoot, recordMaps } from '../../oci/spec/index.ts';
 import { step } from '../../steps/index.ts';
@@ -45,7 +44,6 @@ export async function prepareStorage(
   const image = await step('image', async () => {
     const found = await findImage(ctx, creation);
     await ctx.images.verifyUse(creation.image.userSpecifiedImage, creation.podMetadata.namespace, found.id);
-    checkPlatform(ctx, pod, found, creation.image.userSpecifiedImage || creation.image.image);
     return found;
   });
   const name = containerName(creation.metadata, creation.podMetadata);
@@ -62,16 +60,6 @@ export async function prepareStorage(
   const owner = mappedRoot(idMappings);
   if (owner !== undefined) for (const path of [rootfs, runDirectory]) await makeAccessible(path, owner);
   return { id, name, image, createdAt, rootfs, directory, runDirectory };
-}
-
-/** Told here: what a container of another platform says of itself is one line in its log, `exec format error` (p53). */
-function checkPlatform(ctx: CreationContext, { runtime }: PodForCreation, { config }: Image, name: string): void {
-  const platform = `${config.os || 'linux'}/${config.architecture}`;
-  const own = ctx.host.architecture;
-  if (runtime.handler.platformPaths.has(platform) || executes(config, own)) return;
-  throw new Failure('FailedPrecondition', `image "${name}" is made for ${platform}, this node is linux/${own}: exec format error`, {
-    advice: `Use an image for linux/${own}, register an emulator (binfmt_misc) or name a runtime for ${platform} in platform_runtime_paths.`,
-  });
 }
 
 async function createRecord(

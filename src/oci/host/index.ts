@@ -1,3 +1,3 @@
-export { executes } from './platform.ts';
+export { executes, executesMachine } from './platform.ts';
 export { hardLimits, readHostFacts } from './facts.ts';
 export { type ConfiguredDevice, type DeviceRequest, parseDevice, resolveDevices } from './devices.ts';

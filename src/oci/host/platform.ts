@@ -1,5 +1,6 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { elfMachine } from '../../linux/index.ts';
 
 const EMULATORS = '/proc/sys/fs/binfmt_misc';
 
@@ -25,8 +26,17 @@ const OTHER_SYSTEMS: readonly string[] = ['windows', 'darwin', 'freebsd'];
  */
 export function executes({ os, architecture }: { readonly os: string; readonly architecture: string }, own: string): boolean {
   if (OTHER_SYSTEMS.includes(os)) return false;
-  const machine = Object.hasOwn(MACHINES, architecture) ? MACHINES[architecture] : undefined;
-  return machine === undefined || architecture === own || SIDELINE[own] === architecture || emulated(EMULATORS).has(machine);
+  const machine = machineNamed(architecture);
+  return machine === undefined || architecture === own || executesMachine(machine, own);
+}
+
+/** Whether a program with that `e_machine` can be executed on a machine of architecture `own`. */
+export function executesMachine(machine: number, own: string): boolean {
+  return machine === machineNamed(own) || machine === machineNamed(SIDELINE[own] ?? '') || emulated(EMULATORS).has(machine);
+}
+
+function machineNamed(architecture: string): number | undefined {
+  return Object.hasOwn(MACHINES, architecture) ? MACHINES[architecture] : undefined;
 }
 
 /** ELF's numbers of what the enabled handlers in a directory of binfmt_misc take. */
@@ -34,12 +44,9 @@ export function emulated(directory: string): ReadonlySet<number> {
   return new Set(namesIn(directory).flatMap((name) => machineOf(textOf(join(directory, name))) ?? []));
 }
 
-/** e_machine is the number at byte 18 of the magic; byte 5 says which of its two bytes is first. */
 function machineOf(handler: string): number | undefined {
   const magic = /^enabled\n[^]*^offset 0\nmagic (7f454c46(?:[0-9a-f]{2}){16,})$/m.exec(handler)?.[1];
-  if (magic === undefined) return undefined;
-  const bytes = Buffer.from(magic, 'hex');
-  return bytes[5] === 2 ? bytes.readUInt16BE(18) : bytes.readUInt16LE(18);
+  return magic === undefined ? undefined : elfMachine(Buffer.from(magic, 'hex'));
 }
 
 function namesIn(directory: string): readonly string[] {

@@ -12,6 +12,7 @@ export {
 export { explainIdMaps } from './id-mapped.ts';
 export { type MountRequest, type ResolvedImageMount, resolveMounts } from './mounts.ts';
 export { resolvConf, writeContainerEnv, writeHostname, writeResolvConf } from './pod-files.ts';
+export { machineOfProgram } from './program.ts';
 export { type SubscriptionsRequest, parseMountsConf, prepareSubscriptions } from './subscriptions.ts';
 export { type TimezoneRequest, prepareTimezone } from './timezone.ts';
 export { type UserFilesRequest, writeUserFiles } from './user-files.ts';
