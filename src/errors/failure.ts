@@ -70,7 +70,10 @@ export function adviceOf(error: unknown): string | undefined {
 }
 
 const FULL: ReadonlyMap<string, string> = new Map(
-  ['ENOSPC', 'EDQUOT'].map((code) => [code, 'crio df tells what takes up the space; containers, pods and images can still be removed.']),
+  ['ENOSPC', 'EDQUOT'].map((code) => [
+    code,
+    'crio df tells what takes up the storage directory; containers, pods and images can still be removed.',
+  ]),
 );
 
 /**

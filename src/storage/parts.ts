@@ -73,7 +73,7 @@ export function partsOf(options: StoreOptions, roots: Roots): StoreParts {
     log,
   });
   const written = [...new Set([graphRoot, imageRoot])];
-  const reserves = written.map((root) => new Reserve(root, log));
+  const reserves = [...written.map((root) => new Reserve(root, { isRunRoot: false, log })), new Reserve(runRoot, { isRunRoot: true, log })];
   const makeRoom = () => releaseAll(reserves);
   const stagings = written.map((root) => new Staging({ driverHome: homeOf(root), graphRoot: root, makeRoom, log }));
   const [staging, imageStaging = staging] = stagings as [Staging, ...Staging[]];

@@ -7,7 +7,9 @@ import type { Logger } from '../log/index.ts';
 /** Together enough for all record files of a big node at once, in bytes and in inodes. */
 const FILES = 8;
 const FILE_BYTES = 128 * 1024;
-const PIECE = Buffer.alloc(64 * 1024);
+/** Of the run root, which is memory and has the list of mounts only. */
+const RUN_FILE_BYTES = 16 * 1024;
+const PIECE = Buffer.alloc(16 * 1024);
 
 /** The files of the reserve below a root. */
 export function reserveFiles(root: string): readonly string[] {
@@ -19,13 +21,15 @@ export function reserveFiles(root: string): readonly string[] {
 export class Reserve {
   readonly #root: string;
   readonly #paths: readonly string[];
+  readonly #fileBytes: number;
   readonly #log: Logger;
   #filling: Promise<void> | undefined;
 
-  constructor(root: string, log: Logger) {
+  constructor(root: string, o: { readonly isRunRoot: boolean; readonly log: Logger }) {
     this.#root = root;
     this.#paths = reserveFiles(root);
-    this.#log = log;
+    this.#fileBytes = o.isRunRoot ? RUN_FILE_BYTES : FILE_BYTES;
+    this.#log = o.log;
   }
 
   /** Gives the space back; answers whether there was any. */
@@ -38,7 +42,7 @@ export class Reserve {
 
   /** Takes the space again; on a disk that is nearly full what there is: who comes next would leave nothing for a removal. */
   async refill(): Promise<void> {
-    if (this.#paths.some((path) => (sizeOf(path) ?? 0) < FILE_BYTES))
+    if (this.#paths.some((path) => (sizeOf(path) ?? 0) < this.#fileBytes))
       await (this.#filling ??= this.#fill().finally(() => (this.#filling = undefined)));
   }
 
@@ -46,7 +50,7 @@ export class Reserve {
     try {
       for (const path of this.#paths) {
         await using file = await open(path, 'a', 0o600);
-        for (let size = sizeOf(path) ?? 0; size < FILE_BYTES;) size += (await file.write(PIECE)).bytesWritten;
+        for (let size = sizeOf(path) ?? 0; size < this.#fileBytes;) size += (await file.write(PIECE)).bytesWritten;
       }
     } catch (error) {
       if (!isFull(error)) this.#log.warn(`Could not keep a reserve: ${textOf(error)}`);

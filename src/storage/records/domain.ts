@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { renameSync, statSync, writeFileSync } from 'node:fs';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { Failure, textOf } from '../../errors/index.ts';
+import { Failure, textOf, wrap } from '../../errors/index.ts';
 import type { HexId } from '../../ids/index.ts';
 import type { LockMode } from '../../linux/index.ts';
 import type { Lock } from '../locks/lock.ts';
@@ -77,7 +77,7 @@ export class RecordFile<R extends { readonly id: HexId }> {
       else await writeFile(temporary, json, { flag: 'wx', mode: 0o600, flush: this.#medium === 'durable' });
     } catch (error) {
       await discard();
-      throw error;
+      throw wrap(`writing ${this.path}`, error);
     }
     const commit = async () => {
       if (this.#medium === 'memory') renameSync(temporary, this.path);
