@@ -65,7 +65,7 @@ export function readFileInRoot(rootFd: number, path: Path, maxBytes = 4 * 1024 *
   }
 }
 
-/** The first bytes of a regular file, at most `length`; undefined where there is no such file, or none that can be read. */
+/** The first bytes of a regular file, at most `length`; undefined where no file, or none that is regular, has that path. */
 export function readHeadInRoot(rootFd: number, path: Path, length: number): Buffer | undefined {
   using found = tryOpenInRoot(rootFd, path, O.PATH);
   if (found === undefined || (statOrThrow(found.fd).mode & S.MASK) !== S.REG) return undefined;

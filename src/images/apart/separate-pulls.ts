@@ -92,7 +92,7 @@ function start(reference: string): Child {
   const script = fileURLToPath(workerUrl(import.meta.url, './pull-image.worker.ts'));
   return launch(['crio-pull-image', ...process.execArgv, script, reference], {
     program: process.execPath,
-    // As bin/crio has it.
+    // As in bin/crio: an arena per thread would keep as much again. What else it sets is for a process that lives on.
     env: { PATH: process.env['PATH'] ?? '', MALLOC_ARENA_MAX: '2' },
     stdin: 'pipe',
   });
